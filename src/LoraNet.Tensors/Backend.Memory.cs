@@ -1,0 +1,75 @@
+using System.Runtime.InteropServices;
+
+namespace LoraNet.Tensors;
+
+public abstract partial class Backend
+{
+    /// <summary>A tensor outside any arena that lives until <see cref="Free"/>: parameters, moments, tables. Undefined contents.</summary>
+    public Tensor Create(DType dtype, params ReadOnlySpan<int> shape)
+    {
+        Tensor tensor = new() { Backend = this, DType = dtype };
+        tensor.SetShape(shape);
+        tensor.Address = AllocateMemory(Math.Max(1, tensor.Bytes));
+        return tensor;
+    }
+
+    /// <summary>A persistent parameter-type tensor with these values.</summary>
+    public Tensor Create(ReadOnlySpan<float> values, params ReadOnlySpan<int> shape)
+    {
+        Tensor tensor = Create(ParameterType, shape);
+        Upload(values, tensor);
+        return tensor;
+    }
+
+    /// <summary>A persistent I32 tensor with these values.</summary>
+    public Tensor CreateIndex(ReadOnlySpan<int> values)
+    {
+        Tensor tensor = Create(DType.I32, values.Length);
+        UploadBytes(MemoryMarshal.AsBytes(values), tensor);
+        return tensor;
+    }
+
+    /// <summary>Frees a tensor made by <see cref="Create(DType, ReadOnlySpan{int})"/>.</summary>
+    public void Free(Tensor tensor)
+    {
+        if (tensor.Home is not null || tensor.Address == 0) return;
+        FreeMemory(tensor.Address);
+        tensor.Address = 0;
+    }
+
+    /// <summary>Copies host values into a floating-point tensor, rounding to its type.</summary>
+    public unsafe void Upload(ReadOnlySpan<float> values, Tensor destination)
+    {
+        if (values.Length != destination.Count) throw new ArgumentException($"{values.Length} values for {destination.ShapeText}.");
+        if (destination.DType == DType.F32)
+        {
+            UploadBytes(MemoryMarshal.AsBytes(values), destination);
+            return;
+        }
+        byte[] bytes = new byte[destination.Bytes];
+        fixed (byte* p = bytes) HostConvert.FromSingle(values, destination.DType, p);
+        UploadBytes(bytes, destination);
+    }
+
+    /// <summary>Copies a tensor to the host, converted to binary32.</summary>
+    public unsafe void Download(Tensor source, Span<float> values)
+    {
+        if (values.Length != source.Count) throw new ArgumentException($"{values.Length} values for {source.ShapeText}.");
+        if (source.DType == DType.F32)
+        {
+            DownloadBytes(source, MemoryMarshal.AsBytes(values));
+            return;
+        }
+        byte[] bytes = new byte[source.Bytes];
+        DownloadBytes(source, bytes);
+        fixed (byte* p = bytes) HostConvert.ToSingle(p, source.DType, values);
+    }
+
+    /// <summary>All elements as a new array, converted to binary32.</summary>
+    public float[] Download(Tensor source)
+    {
+        float[] values = new float[source.Count];
+        Download(source, values);
+        return values;
+    }
+}
