@@ -7,7 +7,8 @@ namespace LoraNet.Tensors;
 /// [product of leading dimensions, last dimension]; sums run in at least binary32; "accumulate" adds to the output
 /// instead of overwriting it; outputs may alias inputs only where said; sizes of 0 are allowed. Unless said otherwise
 /// operands are floating-point of any supported type and gradients of parameters are F32 (F64 on a reference backend
-/// that computes in F64). Operations are queued in order; host reads synchronise.
+/// that computes in F64). Row numbers, ids, positions and targets are I32 and must be in range: the caller checks data,
+/// kernels do not (the reference does). Operations are queued in order; host reads synchronise.
 /// </summary>
 public abstract partial class Backend : IDisposable
 {
@@ -42,10 +43,11 @@ public abstract partial class Backend : IDisposable
     /// <summary>Waits for all queued work.</summary>
     public abstract void Synchronize();
 
-    /// <summary>Makes the form of a frozen weight that <see cref="Linear"/> reads; idempotent. Called before the first step.</summary>
+    /// <summary>Makes the form of a frozen weight that <see cref="Linear"/> reads; idempotent. Called before the first step.
+    /// A form that another backend left is replaced; that backend frees what the form owned when it is itself disposed.</summary>
     public abstract void Prepare(Weight weight);
 
-    /// <summary>Drops the prepared form of a weight.</summary>
+    /// <summary>Drops the prepared form of a weight; nothing happens when it is another backend's.</summary>
     public abstract void Drop(Weight weight);
 
     /// <summary>y[M,N] (+)= x[M,K] · w[N,K]ᵀ + bias[N] + lowRank.Left[M,R] · lowRank.Right[N,R]ᵀ.</summary>
@@ -61,38 +63,39 @@ public abstract partial class Backend : IDisposable
     public abstract void RowSquaredNorms(Weight w, Tensor norms);
 
     /// <summary>norm[n] = √(w2[n] + 2s·Σᵣ c[r,n]·b[n,r] + s²·Σᵣ (b·g)[n,r]·b[n,r]) with c = A·Wᵀ [R,N] and g = A·Aᵀ [R,R]:
-    /// ‖W + s·B·A‖ per output row without forming B·A.</summary>
+    /// ‖W + s·B·A‖ per output row without forming B·A. A sum below 0 (rounding, where s·B·A cancels W) counts as 0.</summary>
     public abstract void DoraNorm(Tensor w2, Tensor c, Tensor b, Tensor g, float scale, Tensor norm);
 
     /// <summary>y = x · rstd ⊙ (w + offset), rstd[m] = 1/√(mean(x[m]²) + eps) (Zhang &amp; Sennrich, 2019); offset is 1 for Gemma, else 0.
-    /// y may alias x only when no backward follows. rstd is F32 [M].</summary>
+    /// y may alias x only when no backward follows. rstd is of the parameter type [M].</summary>
     public abstract void RmsNorm(Tensor x, Tensor w, float eps, float offset, Tensor y, Tensor rstd);
 
-    /// <summary>dx (+)= rstd/K·(K·g − x̂·Σ g⊙x̂) with g = dy ⊙ (w + offset), x̂ = x·rstd; dw[K] += Σₘ dy ⊙ x̂ when given. dx may alias dy.</summary>
+    /// <summary>dx (+)= rstd/K·(K·g − x̂·Σ g⊙x̂) with g = dy ⊙ (w + offset), x̂ = x·rstd; dw[K] += Σₘ dy ⊙ x̂ when given. dx may alias dy without accumulate.</summary>
     public abstract void RmsNormBackward(Tensor dy, Tensor x, Tensor w, float offset, Tensor rstd, Tensor dx, bool accumulate, Tensor? dw);
 
-    /// <summary>y = (x − mean)·rstd ⊙ w + b, rstd = 1/√(var(x) + eps) with the biased variance (Ba et al., 2016). b may be null. mean, rstd F32 [M].</summary>
+    /// <summary>y = (x − mean)·rstd ⊙ w + b, rstd = 1/√(var(x) + eps) with the biased variance (Ba et al., 2016). b may be null. mean, rstd of the parameter type [M].</summary>
     public abstract void LayerNorm(Tensor x, Tensor w, Tensor? b, float eps, Tensor y, Tensor mean, Tensor rstd);
 
-    /// <summary>Gradients of <see cref="LayerNorm"/>: dx (+)= rstd/K·(K·g − Σg − x̂·Σ g⊙x̂), g = dy⊙w; dw += Σ dy⊙x̂, db += Σ dy when given. dx may alias dy.</summary>
+    /// <summary>Gradients of <see cref="LayerNorm"/>: dx (+)= rstd/K·(K·g − Σg − x̂·Σ g⊙x̂), g = dy⊙w; dw += Σ dy⊙x̂, db += Σ dy when given. dx may alias dy without accumulate.</summary>
     public abstract void LayerNormBackward(Tensor dy, Tensor x, Tensor w, Tensor mean, Tensor rstd, Tensor dx, bool accumulate, Tensor? dw, Tensor? db);
 
     /// <summary>Rotates each head of x [M, H·D] by its row's position (Su et al., 2021; Hugging Face's rotate_half pairing i, i+R/2):
     /// y₁ = x₁·cos − x₂·sin, y₂ = x₂·cos + x₁·sin on the first R = 2·columns(cos) of D, the rest copied.
-    /// cos, sin are [P, R/2] F32, positions [M] I32. <paramref name="inverse"/> negates sin (the backward). y may alias x.</summary>
+    /// cos, sin are [P, R/2] of the parameter type, positions [M] I32. <paramref name="inverse"/> negates sin (the backward). y may alias x.</summary>
     public abstract void Rope(Tensor x, Tensor cos, Tensor sin, Tensor positions, int headSize, bool inverse, Tensor y);
 
     /// <summary>o = softmax(cap(scale·q·kᵀ))·v over the visible keys, grouped-query; never forms the M×Mk matrix (Dao, 2023).
     /// A query without visible keys outputs 0.</summary>
     public abstract void Attention(in AttentionOperands operands);
 
-    /// <summary>Gradients of <see cref="Attention"/> from its operands and output; overwrites dq, dk, dv (shapes of q, k, v).</summary>
+    /// <summary>Gradients of <see cref="Attention"/> from its operands, its stored output and its stored log-sum-exp; overwrites dq, dk, dv (shapes of q, k, v):
+    /// p = exp(s − lse), dv = pᵀ·do, ds = p ⊙ (do·vᵀ − Σ do⊙o) through the cap and scale, dq = ds·k, dk = dsᵀ·q. A key that no query sees gets 0.</summary>
     public abstract void AttentionBackward(in AttentionOperands operands, Tensor dOutput, Tensor dQuery, Tensor dKey, Tensor dValue);
 
     /// <summary>y = f(x). y may alias x.</summary>
     public abstract void Activate(Activation kind, Tensor x, Tensor y);
 
-    /// <summary>dx (+)= dy ⊙ f′(x). dx may alias dy.</summary>
+    /// <summary>dx (+)= dy ⊙ f′(x), f′(0) = 0 for ReLU. dx may alias dy without accumulate.</summary>
     public abstract void ActivateBackward(Activation kind, Tensor dy, Tensor x, Tensor dx, bool accumulate = false);
 
     /// <summary>y = f(gate) ⊙ up (SwiGLU, GeGLU: Shazeer, 2020). y may alias gate or up.</summary>
@@ -128,17 +131,17 @@ public abstract partial class Backend : IDisposable
     /// <summary>y[i, :] = x[rows[i], :]; a row number of −1 gives zeros. rows I32.</summary>
     public abstract void GatherRows(Tensor x, Tensor rows, Tensor y);
 
-    /// <summary>y[rows[i], :] += x[i, :] in ascending i (deterministic even with repeated rows); −1 is skipped.</summary>
+    /// <summary>y[rows[i], :] += x[i, :] in ascending i (deterministic even with repeated rows); −1 is skipped. Repeated rows may be rounded to y's type after each addition.</summary>
     public abstract void ScatterAddRows(Tensor x, Tensor rows, Tensor y);
 
     /// <summary>y[i, :] = scale · w[ids[i], :]: the frozen embedding table. ids I32.</summary>
     public abstract void Embedding(Weight w, Tensor ids, float scale, Tensor y);
 
-    /// <summary>y (+)= mask ⊙ x / (1 − p) with the mask of <paramref name="key"/>, row m being rowOffset + m (Srivastava et al., 2014). Its own backward. y may alias x.</summary>
+    /// <summary>y (+)= mask ⊙ x / (1 − p) with the mask of <paramref name="key"/>, row m being rowOffset + m (Srivastava et al., 2014). Its own backward. A dropped element adds nothing, whatever x holds. y may alias x without accumulate.</summary>
     public abstract void Dropout(Tensor x, float p, DropoutKey key, long rowOffset, Tensor y, bool accumulate = false);
 
     /// <summary>loss[m] = −log softmax(cap(logits[m]))[targets[m]] (0 where the target is negative), and, when given,
-    /// dLogits = gradScale·(softmax − onehot) through the cap (zeros where the target is negative). dLogits may alias logits. loss is of the parameter type [M], targets I32.</summary>
+    /// dLogits = gradScale·(softmax − onehot) through the cap (zeros where the target is negative). softCap 0 is none. dLogits may alias logits. loss is of the parameter type [M], targets I32.</summary>
     public abstract void CrossEntropy(Tensor logits, Tensor targets, float gradScale, float softCap, Tensor loss, Tensor? dLogits);
 
     /// <summary>y = c·tanh(x/c): Gemma 2's cap on final logits. y may alias x.</summary>
@@ -148,7 +151,7 @@ public abstract partial class Backend : IDisposable
     public abstract void Sum(Tensor x, Tensor sum, bool accumulate = false);
 
     /// <summary>stats[0] = √Σ‖g‖² over all gradients (accumulated in double or compensated), stats[1] = min(1, maxNorm/(stats[0] + 1e-6)) or 1 when maxNorm is 0 (PyTorch's clip_grad_norm_),
-    /// stats[2] = 1 when stats[0] and lossSum[0] are finite, else 0. stats is of the parameter type [3].</summary>
+    /// stats[2] = 1 when stats[0] and lossSum[0] are finite, else 0 (stats[1] then means nothing). stats is of the parameter type [3].</summary>
     public abstract void GradientNorm(IReadOnlyList<Tensor> gradients, float maxNorm, Tensor lossSum, Tensor stats);
 
     /// <summary>AdamW (Loshchilov &amp; Hutter, 2019) as PyTorch computes it, for every tensor, with g = stats[1]·gradient; nothing changes when stats[2] is 0:

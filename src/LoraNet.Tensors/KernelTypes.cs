@@ -86,7 +86,7 @@ public readonly record struct AdamWSettings(float Beta1, float Beta2, float Epsi
 /// <param name="Key">k [Mk, Hkv·D].</param>
 /// <param name="Value">v [Mk, Hkv·D].</param>
 /// <param name="Output">o [M, H·D].</param>
-/// <param name="LogSumExp">[M, H] F32: natural logarithm of the softmax denominator including the maximum; −∞ for a row without keys.</param>
+/// <param name="LogSumExp">[M, H] of the parameter type: natural logarithm of the softmax denominator including the maximum; −∞ for a row without keys.</param>
 /// <param name="Layout">Visible keys of each query.</param>
 /// <param name="Heads">H; query head h uses key-value head h / (H / Hkv).</param>
 /// <param name="KeyValueHeads">Hkv, a divisor of H.</param>
