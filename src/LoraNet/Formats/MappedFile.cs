@@ -1,0 +1,71 @@
+using System.IO.MemoryMappedFiles;
+
+namespace LoraNet.Formats;
+
+/// <summary>
+/// A file mapped read-only into memory. The map lives as long as this object is reachable, or until it is disposed.
+/// The file must not be shortened while mapped: no managed code can turn the resulting fault into an exception.
+/// </summary>
+internal sealed class MappedFile : IDisposable
+{
+    private readonly MemoryMappedFile _file;
+    private readonly MemoryMappedViewAccessor _view;
+
+    private MappedFile(string path, MemoryMappedFile file, MemoryMappedViewAccessor view, long length)
+    {
+        Path = path;
+        _file = file;
+        _view = view;
+        Length = length;
+        // The handle's finalizer unmaps; holding the accessor is what keeps the address valid.
+        Address = view.SafeMemoryMappedViewHandle.DangerousGetHandle() + (nint)view.PointerOffset;
+    }
+
+    public string Path { get; }
+
+    /// <summary>First byte of the file.</summary>
+    public nint Address { get; }
+
+    /// <summary>Length of the file in bytes when it was opened.</summary>
+    public long Length { get; }
+
+    /// <summary>Maps a file.</summary>
+    /// <exception cref="LoraNetException">The file is missing, empty or cannot be read.</exception>
+    public static MappedFile Open(string path)
+    {
+        try
+        {
+            FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
+            try
+            {
+                long length = stream.Length;
+                if (length == 0) throw new LoraNetException($"{path} is empty (0 bytes).", "Download or copy it again.");
+                MemoryMappedFile file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
+                try
+                {
+                    return new MappedFile(path, file, file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read), length);
+                }
+                catch
+                {
+                    file.Dispose();
+                    throw;
+                }
+            }
+            catch
+            {
+                stream.Dispose();
+                throw;
+            }
+        }
+        catch (Exception e) when (FileErrors.IsFileError(e))
+        {
+            throw FileErrors.Reading(path, e);
+        }
+    }
+
+    public void Dispose()
+    {
+        _view.Dispose();
+        _file.Dispose();
+    }
+}
