@@ -1,6 +1,6 @@
 namespace LoraNet.Tensors.Cpu;
 
-/// <summary>Settings of a <see cref="CpuBackend"/>.</summary>
+/// <summary>Settings of a the CPU backend.</summary>
 public sealed record CpuBackendOptions
 {
     /// <summary>Threads that compute, the caller's included; 0 for as many as the process may use. Results do not depend on it.</summary>
