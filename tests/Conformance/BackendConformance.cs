@@ -1,0 +1,41 @@
+using FsCheck.Xunit;
+using LoraNet.Tensors;
+using LoraNet.Tensors.Reference;
+
+namespace LoraNet.Tests.Conformance;
+
+/// <summary>
+/// Every operation of the kernel contract, forward and backward, on any backend against the scalar reference. A test
+/// project derives one class per backend; xunit runs all properties of it. Put <c>[Properties(MaxTest = …)]</c> with
+/// <c>Arbitrary = [typeof(Arbitraries)]</c> on the derived class to change the number of cases.
+/// </summary>
+[Properties(Arbitrary = [typeof(Arbitraries)])]
+public abstract partial class BackendConformance
+{
+    private Backend? _reference;
+
+    /// <summary>The backend under test; the derived class owns it.</summary>
+    protected abstract Backend Backend { get; }
+
+    /// <summary>What it is compared with: the reference in the same types.</summary>
+    protected virtual Backend CreateReference() => new ReferenceBackend(Backend.ComputeType);
+
+    /// <summary>
+    /// Relative error of the norm of an output, by the output's type.
+    /// F32: sums of up to a few hundred products in binary32 err by about √n·2⁻²⁴ ≈ 1e-6, plus a few units in the last
+    /// place of vectorised exp and tanh; ten times that still shows any wrong or missing term.
+    /// BF16, F16: one rounding to nearest is half a unit in the last place (2⁻⁹, 2⁻¹²); two sides may round apart.
+    /// </summary>
+    protected virtual double Tolerance(DType output) => output switch
+    {
+        DType.F64 => 1e-12,
+        DType.BF16 => 4e-3,
+        DType.F16 => 5e-4,
+        _ => 1e-5,
+    };
+
+    /// <summary>Relative error of attention, whose kernels may round probabilities to the compute type before the second product.</summary>
+    protected virtual double AttentionTolerance(DType output) => Tolerance(output);
+
+    private Case Start(DataSeed seed) => new(Backend, _reference ??= CreateReference(), Tolerance, seed);
+}
