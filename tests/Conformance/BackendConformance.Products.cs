@@ -69,8 +69,8 @@ public abstract partial class BackendConformance
         using Case c = Start(seed);
         (int small, int other, int tall) = (Math.Min(20, (int)n), Math.Min(20, (int)k), c.Random.Next(200, 1100));
         (int rows, int columns, int inner) = kind == MatMulKind.TN ? (small, other, tall) : (tall, small, other);
-        Pair a = c.Input("a", kind == MatMulKind.TN ? [inner, rows] : [rows, inner]);
-        Pair b = c.Input("b", kind == MatMulKind.NT ? [columns, inner] : [inner, columns]);
+        Pair a = c.Input("a", shape: kind == MatMulKind.TN ? [inner, rows] : [rows, inner]);
+        Pair b = c.Input("b", shape: kind == MatMulKind.NT ? [columns, inner] : [inner, columns]);
         Pair y = c.Output("c", [rows, columns], floor: Math.Sqrt(inner + 1), parameter: kind == MatMulKind.TN);
         c.Run(s => s.Backend.MatMul(kind, s[a], s[b], s[y]));
     }

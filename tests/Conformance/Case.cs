@@ -208,7 +208,7 @@ public sealed unsafe class Case : IDisposable
     {
         if (tensor.DType != DType.F64) return Array.ConvertAll(backend.Download(tensor), f => (double)f);
         double[] values = new double[tensor.Count];
-        backend.DownloadBytes(tensor, System.Runtime.InteropServices.MemoryMarshal.AsBytes<double>(values));
+        backend.DownloadBytes(tensor, System.Runtime.InteropServices.MemoryMarshal.AsBytes(values.AsSpan()));
         return values;
     }
 
