@@ -8,31 +8,16 @@ internal static class JsonFile
 {
     private const long MaxBytes = 100_000_000;
 
-    public static JsonDocument Parse(string path)
-    {
-        byte[] bytes = ReadBytes(path);
-        try
-        {
-            return JsonDocument.Parse(bytes, new JsonDocumentOptions { AllowDuplicateProperties = false });
-        }
-        catch (JsonException e)
-        {
-            throw Malformed(path, e);
-        }
-        catch (InvalidOperationException e)
-        {
-            throw new LoraNetException($"{path} holds a malformed string: {e.Message}", null, e);
-        }
-    }
-
     /// <summary>Parses a file whose root must be an object.</summary>
     public static JsonObject ParseObject(string path)
     {
         byte[] bytes = ReadBytes(path);
         try
         {
-            return JsonNode.Parse(bytes, null, new JsonDocumentOptions { AllowDuplicateProperties = false }) as JsonObject
+            JsonObject root = JsonNode.Parse(bytes, null, new JsonDocumentOptions { AllowDuplicateProperties = false }) as JsonObject
                 ?? throw new LoraNetException($"{path} does not hold a JSON object.");
+            Touch(root);
+            return root;
         }
         catch (JsonException e)
         {
@@ -44,16 +29,20 @@ internal static class JsonFile
         }
     }
 
-    /// <summary>The text of a string element; escaped lone surrogates are an error of the file.</summary>
-    public static string String(string path, JsonElement element)
+    // Nodes are decoded when first read; doing it here brings malformed strings to light in one place.
+    private static void Touch(JsonNode? node)
     {
-        try
+        switch (node)
         {
-            return element.GetString()!;
-        }
-        catch (InvalidOperationException e)
-        {
-            throw new LoraNetException($"{path} holds a malformed string: {e.Message}", null, e);
+            case JsonObject o:
+                foreach ((_, JsonNode? child) in o) Touch(child);
+                break;
+            case JsonArray a:
+                foreach (JsonNode? child in a) Touch(child);
+                break;
+            case JsonValue v when v.GetValueKind() == JsonValueKind.String:
+                v.GetValue<string>();
+                break;
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace LoraNet.Formats;
 
@@ -27,16 +28,15 @@ public sealed class SafetensorsIndex
     /// <exception cref="LoraNetException">It cannot be read, is malformed, or names a file outside its folder.</exception>
     public static SafetensorsIndex Read(string path)
     {
-        using JsonDocument document = JsonFile.Parse(path);
-        if (document.RootElement.ValueKind != JsonValueKind.Object || !document.RootElement.TryGetProperty("weight_map", out JsonElement map) || map.ValueKind != JsonValueKind.Object)
+        if (!JsonFile.ParseObject(path).TryGetPropertyValue("weight_map", out JsonNode? node) || node is not JsonObject map)
             throw new LoraNetException($"{path} has no object \"weight_map\".", "Download it again.");
         Dictionary<string, string> weightMap = new(StringComparer.Ordinal);
-        foreach (JsonProperty property in map.EnumerateObject())
+        foreach ((string name, JsonNode? value) in map)
         {
-            if (property.Value.ValueKind != JsonValueKind.String) throw new LoraNetException($"{path}: weight_map entry \"{property.Name}\" is not a file name.");
-            string file = JsonFile.String(path, property.Value);
-            if (!StaysInside(file)) throw new LoraNetException($"{path}: weight_map entry \"{property.Name}\" names \"{file}\", which is not a file in the same folder.", "Do not use this model: its index is malformed or malicious.");
-            weightMap.Add(property.Name, file);
+            if (value?.GetValueKind() != JsonValueKind.String) throw new LoraNetException($"{path}: weight_map entry \"{name}\" is not a file name.");
+            string file = value.GetValue<string>();
+            if (!StaysInside(file)) throw new LoraNetException($"{path}: weight_map entry \"{name}\" names \"{file}\", which is not a file in the same folder.", "Do not use this model: its index is malformed or malicious.");
+            weightMap.Add(name, file);
         }
         if (weightMap.Count == 0) throw new LoraNetException($"{path}: weight_map is empty.", "Download it again.");
         return new SafetensorsIndex(path, weightMap);

@@ -78,7 +78,7 @@ public class ModelWeightsTests
     [InlineData("""{"weight_map":{"a":1}}""", "not a file name")]
     [InlineData("""{"weight_map":[]}""", "no object \"weight_map\"")]
     [InlineData("""{"weight_map":{}}""", "weight_map is empty")]
-    [InlineData("""[]""", "no object \"weight_map\"")]
+    [InlineData("""[]""", "does not hold a JSON object")]
     [InlineData("""{"weight_map":{"a":"s.safetensors","a":"s.safetensors"}}""", "not valid JSON")]
     [InlineData("""{"weight_map":{"a":"\ud800"}}""", "malformed string")]
     [InlineData("""{"weight_map":""", "not valid JSON")]
