@@ -45,6 +45,7 @@ public sealed class Arena : IDisposable
         tensor.SetShape(shape);
         tensor.Home = this;
         tensor.References = 1;
+        tensor.SlotReferences = 0;
         tensor.RequiresGrad = false;
         tensor.Grad = null;
         tensor.ViewOf = null;
@@ -64,6 +65,7 @@ public sealed class Arena : IDisposable
         if (view.Count != tensor.Count) throw new ArgumentException($"{tensor.ShapeText} cannot be seen as {view.ShapeText}.");
         view.Home = this;
         view.References = 1;
+        view.SlotReferences = 0;
         view.RequiresGrad = tensor.RequiresGrad;
         view.Grad = null;
         view.Block = null;
@@ -74,29 +76,51 @@ public sealed class Arena : IDisposable
         return view;
     }
 
-    /// <summary>Adds a reference. Parameters and other tensors outside any arena are not counted.</summary>
+    /// <summary>Adds a reference to the elements. Parameters and other tensors outside any arena are not counted.</summary>
     public static void Retain(Tensor tensor)
     {
         if (tensor.Home is not null) tensor.References++;
     }
 
-    /// <summary>Drops a reference; at zero the memory returns to the arena. Null is allowed.</summary>
+    /// <summary>
+    /// Keeps the tensor object, and with it the place where its gradient arrives, but not its elements: a node that needs
+    /// only the gradient of an activation lets the activation's memory go.
+    /// </summary>
+    public static void RetainSlot(Tensor tensor)
+    {
+        if (tensor.Home is not null) tensor.SlotReferences++;
+    }
+
+    /// <summary>Drops a reference to the elements; at zero their memory returns to the arena. Null is allowed.</summary>
     public static void Release(Tensor? tensor)
     {
         if (tensor?.Home is not { } home) return;
         if (--tensor.References > 0) return;
         if (tensor.References < 0) throw new InvalidOperationException("A tensor was released more often than retained.");
-        Tensor? grad = tensor.Grad;
         Tensor? viewOf = tensor.ViewOf;
         if (tensor.Block is not null) home.ReturnBlock(tensor.Block);
         tensor.Block = null;
-        tensor.Grad = null;
         tensor.ViewOf = null;
-        tensor.Home = null;
-        home.Live--;
-        home._objects.Push(tensor);
-        Release(grad);
+        tensor.Address = 0;
+        if (tensor.SlotReferences == 0) home.Recycle(tensor);
         Release(viewOf);
+    }
+
+    /// <summary>Drops a reference taken by <see cref="RetainSlot"/>.</summary>
+    public static void ReleaseSlot(Tensor? tensor)
+    {
+        if (tensor?.Home is not { } home) return;
+        if (--tensor.SlotReferences == 0 && tensor.References == 0) home.Recycle(tensor);
+    }
+
+    private void Recycle(Tensor tensor)
+    {
+        Tensor? grad = tensor.Grad;
+        tensor.Grad = null;
+        tensor.Home = null;
+        Live--;
+        _objects.Push(tensor);
+        Release(grad);
     }
 
     /// <summary>Frees all blocks that are not lent.</summary>

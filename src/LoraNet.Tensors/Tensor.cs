@@ -10,6 +10,7 @@ namespace LoraNet.Tensors;
 public sealed unsafe class Tensor
 {
     internal int References;
+    internal int SlotReferences;
     internal Arena? Home;
     internal ArenaBlock? Block;
     internal Tensor? ViewOf;
@@ -63,6 +64,13 @@ public sealed unsafe class Tensor
         int[] shape = new int[Rank];
         for (int i = 0; i < Rank; i++) shape[i] = this[i];
         return shape;
+    }
+
+    /// <summary>The dimensions in the caller's buffer of at least four numbers.</summary>
+    public ReadOnlySpan<int> GetShapeSpan(Span<int> buffer)
+    {
+        for (int i = 0; i < Rank; i++) buffer[i] = this[i];
+        return buffer[..Rank];
     }
 
     /// <summary>The dimensions as text, for errors: [2, 3].</summary>
