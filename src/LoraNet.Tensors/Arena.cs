@@ -40,6 +40,26 @@ public sealed class Arena : IDisposable
     public Tensor Rent(DType dtype, params ReadOnlySpan<int> shape)
     {
         Tensor tensor = _objects.Count > 0 ? _objects.Pop() : new Tensor();
+        Initialise(tensor, dtype, shape);
+        tensor.Block = TakeBlock(Math.Max(1, tensor.Bytes));
+        tensor.Address = tensor.Block.Address;
+        return tensor;
+    }
+
+    /// <summary>The same elements under another shape; holds a reference to <paramref name="tensor"/>. Not tracked.</summary>
+    public Tensor View(Tensor tensor, params ReadOnlySpan<int> shape)
+    {
+        Tensor view = _objects.Count > 0 ? _objects.Pop() : new Tensor();
+        Initialise(view, tensor.DType, shape);
+        if (view.Count != tensor.Count) throw new ArgumentException($"{tensor.ShapeText} cannot be seen as {view.ShapeText}.");
+        view.ViewOf = tensor;
+        view.Address = tensor.Address;
+        Retain(tensor);
+        return view;
+    }
+
+    private void Initialise(Tensor tensor, DType dtype, ReadOnlySpan<int> shape)
+    {
         tensor.Backend = Backend;
         tensor.DType = dtype;
         tensor.SetShape(shape);
@@ -48,32 +68,26 @@ public sealed class Arena : IDisposable
         tensor.SlotReferences = 0;
         tensor.RequiresGrad = false;
         tensor.Grad = null;
+        tensor.Block = null;
         tensor.ViewOf = null;
-        tensor.Block = TakeBlock(Math.Max(1, tensor.Bytes));
-        tensor.Address = tensor.Block.Address;
         Live++;
-        return tensor;
     }
 
-    /// <summary>The same elements under another shape; holds a reference to <paramref name="tensor"/>.</summary>
-    public Tensor View(Tensor tensor, params ReadOnlySpan<int> shape)
+    /// <summary>Entries [first, first + count) of the leading dimension; holds a reference to <paramref name="tensor"/>. Not tracked.</summary>
+    public Tensor Slice(Tensor tensor, int first, int count)
     {
-        Tensor view = _objects.Count > 0 ? _objects.Pop() : new Tensor();
-        view.Backend = Backend;
-        view.DType = tensor.DType;
-        view.SetShape(shape);
-        if (view.Count != tensor.Count) throw new ArgumentException($"{tensor.ShapeText} cannot be seen as {view.ShapeText}.");
-        view.Home = this;
-        view.References = 1;
-        view.SlotReferences = 0;
-        view.RequiresGrad = tensor.RequiresGrad;
-        view.Grad = null;
-        view.Block = null;
-        view.ViewOf = tensor;
-        view.Address = tensor.Address;
+        if (first < 0 || count < 0 || first + count > tensor[0]) throw new ArgumentOutOfRangeException(nameof(first));
+        Span<int> shape = stackalloc int[4];
+        ReadOnlySpan<int> full = tensor.GetShapeSpan(shape);
+        long stride = 1;
+        for (int i = 1; i < full.Length; i++) stride *= full[i];
+        shape[0] = count;
+        Tensor slice = _objects.Count > 0 ? _objects.Pop() : new Tensor();
+        Initialise(slice, tensor.DType, shape[..full.Length]);
+        slice.ViewOf = tensor;
+        slice.Address = tensor.Address + (nint)(first * stride * tensor.DType.Size());
         Retain(tensor);
-        Live++;
-        return view;
+        return slice;
     }
 
     /// <summary>Adds a reference to the elements. Parameters and other tensors outside any arena are not counted.</summary>

@@ -57,7 +57,6 @@ public sealed class RopeOp : TapeNode
         // The rotation needs no saved input, so the new tensor is a view on the rotated memory of x.
         tape.Backend.Rope(x, cos, sin, positions, headSize, inverse: false, x);
         Tensor y = tape.Arena.View(x, x.Rows, x.Columns);
-        y.RequiresGrad = false;
         if (tape.Tracks(x))
         {
             RopeOp node = tape.Record<RopeOp>(y);

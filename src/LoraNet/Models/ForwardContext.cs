@@ -1,0 +1,22 @@
+using LoraNet.Tensors;
+
+namespace LoraNet.Models;
+
+/// <summary>What one forward pass needs besides its input: the batch, and where its rows lie in the optimizer step.</summary>
+public sealed class ForwardContext
+{
+    /// <summary>True while training: dropout is active.</summary>
+    public bool Training { get; set; }
+
+    /// <summary>Optimizer step, for dropout masks.</summary>
+    public uint Step { get; set; }
+
+    /// <summary>Seed of the run, for dropout masks.</summary>
+    public ulong Seed { get; set; }
+
+    /// <summary>Row number, within the optimizer step, of the first row of the current operation.</summary>
+    public long RowOffset { get; set; }
+
+    /// <summary>The key of one layer's mask.</summary>
+    public DropoutKey DropoutKey(string modulePath, string adapter) => Tensors.DropoutKey.Create(Seed, modulePath, adapter, Step);
+}

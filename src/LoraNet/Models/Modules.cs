@@ -1,0 +1,117 @@
+using LoraNet.Lora;
+using LoraNet.Tensors;
+using LoraNet.Tensors.Autograd;
+
+namespace LoraNet.Models;
+
+/// <summary>A node of the module tree that owns base tensors, named by its Hugging Face path.</summary>
+public abstract class Module
+{
+    /// <summary>Creates the module.</summary>
+    protected Module(string path) => Path = path;
+
+    /// <summary>Hugging Face module path, such as <c>model.layers.3.self_attn.q_proj</c>.</summary>
+    public string Path { get; }
+
+    /// <summary>Base tensors of this module.</summary>
+    public abstract IEnumerable<BaseTensor> Tensors { get; }
+}
+
+/// <summary>A linear layer y = x·Wᵀ + b, with any number of LoRA layers over it.</summary>
+public sealed class LinearModule : Module
+{
+    /// <summary>Creates the layer from its base tensors.</summary>
+    public LinearModule(string path, BaseTensor weight, BaseTensor? bias) : base(path)
+    {
+        if (weight.Weight is null) throw new LoraNetException($"Tensor '{weight.Name}' should be a matrix.");
+        (Weight, Bias) = (weight, bias);
+        if (bias is not null && bias.Source.Count != Out)
+            throw new LoraNetException($"Tensor '{bias.Name}' has {bias.Source.Count} values; the {Out} outputs of '{path}' need as many.");
+    }
+
+    /// <summary>The weight [out, in].</summary>
+    public BaseTensor Weight { get; }
+
+    /// <summary>The bias [out], or null.</summary>
+    public BaseTensor? Bias { get; }
+
+    /// <summary>Input features.</summary>
+    public int In => Weight.Weight!.Columns;
+
+    /// <summary>Output features.</summary>
+    public int Out => Weight.Weight!.Rows;
+
+    /// <summary>LoRA layers of the active adapters, in the order they were activated.</summary>
+    public List<LoraLayer> Active { get; } = [];
+
+    /// <inheritdoc/>
+    public override IEnumerable<BaseTensor> Tensors => Bias is null ? [Weight] : [Weight, Bias];
+
+    /// <summary>y [M, out] for x [M, in], adapters included.</summary>
+    public Tensor Forward(Tape tape, Tensor x, ForwardContext context)
+    {
+        if (Weight.Override is not null) return DenseLinearOp.Forward(tape, x, Weight.Override.Value, Bias?.Vector);
+        foreach (LoraLayer layer in Active)
+            if (layer.Magnitude is not null) return DoraLinearOp.Forward(tape, x, this, context);
+        return LoraLinearOp.Forward(tape, x, this, context);
+    }
+}
+
+/// <summary>Root-mean-square or layer norm.</summary>
+public sealed class NormModule : Module
+{
+    private readonly float _eps;
+    private readonly float _offset;
+    private readonly bool _centred;
+
+    /// <summary>Creates the norm.</summary>
+    /// <param name="path">Module path.</param>
+    /// <param name="weight">Weight of the normalised width.</param>
+    /// <param name="bias">Bias, layer norm only.</param>
+    /// <param name="eps">Added to the variance.</param>
+    /// <param name="offset">1 for Gemma's 1 + w, else 0.</param>
+    /// <param name="centred">True for layer norm.</param>
+    public NormModule(string path, BaseTensor weight, BaseTensor? bias, float eps, float offset, bool centred) : base(path)
+    {
+        (Weight, Bias, _eps, _offset, _centred) = (weight, bias, eps, offset, centred);
+    }
+
+    /// <summary>The weight.</summary>
+    public BaseTensor Weight { get; }
+
+    /// <summary>The bias, or null.</summary>
+    public BaseTensor? Bias { get; }
+
+    /// <inheritdoc/>
+    public override IEnumerable<BaseTensor> Tensors => Bias is null ? [Weight] : [Weight, Bias];
+
+    /// <summary>Normalises each row, or each group of the weight's width within a row.</summary>
+    public Tensor Forward(Tape tape, Tensor x) => _centred
+        ? LayerNormOp.Forward(tape, x, Weight.Vector, Bias?.Vector, _eps)
+        : RmsNormOp.Forward(tape, x, Weight.Vector, _eps, _offset);
+}
+
+/// <summary>A table of vectors looked up by id.</summary>
+public sealed class EmbeddingModule : Module
+{
+    /// <summary>Creates the embedding.</summary>
+    /// <param name="path">Module path.</param>
+    /// <param name="weight">Table [vocabulary, dim].</param>
+    /// <param name="scale">Factor on the output (√hidden for Gemma), 1 otherwise.</param>
+    public EmbeddingModule(string path, BaseTensor weight, float scale) : base(path) => (Weight, Scale) = (weight, scale);
+
+    /// <summary>The table.</summary>
+    public BaseTensor Weight { get; }
+
+    /// <summary>Factor on the output.</summary>
+    public float Scale { get; }
+
+    /// <summary>LoRA layers of the active adapters.</summary>
+    public List<LoraLayer> Active { get; } = [];
+
+    /// <inheritdoc/>
+    public override IEnumerable<BaseTensor> Tensors => [Weight];
+
+    /// <summary>y [M, dim] for ids [M].</summary>
+    public Tensor Forward(Tape tape, Tensor ids) => LoraEmbeddingOp.Forward(tape, ids, this);
+}

@@ -1,0 +1,152 @@
+using System.Runtime.InteropServices;
+using LoraNet.Tensors;
+
+namespace LoraNet.Models;
+
+/// <summary>One sample as the model sees it: token ids, which of them exist, and which are predicted.</summary>
+/// <param name="InputIds">Token ids.</param>
+/// <param name="Labels">Labels aligned with the ids, −100 where not trained; position i is predicted from i − 1.</param>
+/// <param name="AttentionMask">1 for real tokens, 0 for padding; null when all are real.</param>
+public sealed record TokenRow(int[] InputIds, int[] Labels, int[]? AttentionMask = null)
+{
+    /// <summary>The label that is not trained, as in Hugging Face.</summary>
+    public const int Ignored = -100;
+
+    /// <summary>Number of trained tokens: labels other than −100, not at position 0, whose predictor is a real token.</summary>
+    public int TrainedTokens
+    {
+        get
+        {
+            int count = 0;
+            for (int i = 1; i < Labels.Length; i++)
+                if (Labels[i] != Ignored && (AttentionMask is null || AttentionMask[i - 1] != 0)) count++;
+            return count;
+        }
+    }
+}
+
+/// <summary>
+/// A batch without padding: the real tokens of all rows one after another, each row a segment that attention does not
+/// leave. Positions count from 0 within the padded row, padding included, so results equal those of a padded batch.
+/// </summary>
+public sealed class TokenBatch : IDisposable
+{
+    private readonly Dictionary<int, AttentionLayout> _causal = [];
+    private readonly int[] _segments;
+    private readonly int[] _positions;
+    private readonly Backend _backend;
+    private AttentionLayout? _bidirectional;
+
+    private TokenBatch(Backend backend, int rows, int longest, List<int> ids, List<int> positions, List<int> segments, List<(int Row, int Column)> origin, List<int> targets)
+    {
+        _backend = backend;
+        Rows = rows;
+        Longest = longest;
+        _positions = [.. positions];
+        _segments = [.. segments];
+        HostIds = [.. ids];
+        Origin = [.. origin];
+        Ids = backend.CreateIndex(HostIds);
+        Positions = backend.CreateIndex(_positions);
+        MaxPosition = _positions.Length == 0 ? 0 : _positions.Max();
+        List<int> trainedRows = [], trainedTargets = [];
+        for (int i = 0; i < targets.Count; i++)
+        {
+            if (targets[i] < 0) continue;
+            trainedRows.Add(i);
+            trainedTargets.Add(targets[i]);
+        }
+        TrainedTokens = trainedRows.Count;
+        TrainedRows = backend.CreateIndex(CollectionsMarshal.AsSpan(trainedRows));
+        TrainedTargets = [.. trainedTargets];
+    }
+
+    /// <summary>Number of samples.</summary>
+    public int Rows { get; }
+
+    /// <summary>Length of the longest sample, padding included.</summary>
+    public int Longest { get; }
+
+    /// <summary>Number of real tokens.</summary>
+    public int Tokens => HostIds.Length;
+
+    /// <summary>Token ids [Tokens] on the backend.</summary>
+    public Tensor Ids { get; }
+
+    /// <summary>Token ids on the host.</summary>
+    public int[] HostIds { get; }
+
+    /// <summary>Positions [Tokens] on the backend.</summary>
+    public Tensor Positions { get; }
+
+    /// <summary>Largest position.</summary>
+    public int MaxPosition { get; }
+
+    /// <summary>Sample and column of each token.</summary>
+    public (int Row, int Column)[] Origin { get; }
+
+    /// <summary>Rows (tokens) that predict a trained label, ascending [TrainedTokens].</summary>
+    public Tensor TrainedRows { get; }
+
+    /// <summary>The label predicted by each of <see cref="TrainedRows"/>.</summary>
+    public int[] TrainedTargets { get; }
+
+    /// <summary>Number of trained tokens.</summary>
+    public int TrainedTokens { get; }
+
+    /// <summary>Unpads rows.</summary>
+    /// <param name="backend">Where ids and positions are put.</param>
+    /// <param name="rows">The samples.</param>
+    /// <param name="vocabularySize">Ids and labels must be below it.</param>
+    /// <exception cref="LoraNetException">An id or label is outside the vocabulary, or lengths disagree.</exception>
+    public static TokenBatch Create(Backend backend, IReadOnlyList<TokenRow> rows, int vocabularySize)
+    {
+        List<int> ids = [], positions = [], segments = [], targets = [];
+        List<(int, int)> origin = [];
+        int longest = 0;
+        for (int r = 0; r < rows.Count; r++)
+        {
+            TokenRow row = rows[r];
+            int length = row.InputIds.Length;
+            if (row.Labels.Length != length || (row.AttentionMask is not null && row.AttentionMask.Length != length))
+                throw new LoraNetException($"Row {r}: input_ids has {length} entries, labels {row.Labels.Length}, attention_mask {row.AttentionMask?.Length ?? length}; they must agree.");
+            longest = Math.Max(longest, length);
+            int before = ids.Count;
+            for (int c = 0; c < length; c++)
+            {
+                if (row.AttentionMask is not null && row.AttentionMask[c] == 0) continue;
+                int id = row.InputIds[c];
+                if ((uint)id >= (uint)vocabularySize)
+                    throw new LoraNetException($"Row {r}, position {c}: token id {id} is outside the model's vocabulary of {vocabularySize}.", "Use the tokenizer that belongs to this model.");
+                int label = c + 1 < length ? row.Labels[c + 1] : TokenRow.Ignored;
+                if (label != TokenRow.Ignored && (uint)label >= (uint)vocabularySize)
+                    throw new LoraNetException($"Row {r}, position {c + 1}: label {label} is outside the model's vocabulary of {vocabularySize}.", "Use -100 for tokens that are not trained.");
+                ids.Add(id);
+                positions.Add(c);
+                origin.Add((r, c));
+                targets.Add(label == TokenRow.Ignored ? -1 : label);
+            }
+            if (ids.Count > before) segments.Add(ids.Count - before);
+        }
+        return new TokenBatch(backend, rows.Count, longest, ids, positions, segments, origin, targets);
+    }
+
+    /// <summary>Visible keys of causal attention within each sample, with a sliding window or 0 for none.</summary>
+    public AttentionLayout Causal(int window)
+    {
+        if (!_causal.TryGetValue(window, out AttentionLayout? layout))
+            _causal[window] = layout = AttentionLayout.Packed(_segments, causal: true, window, _positions);
+        return layout;
+    }
+
+    /// <summary>Visible keys of an encoder: the whole sample.</summary>
+    public AttentionLayout Bidirectional => _bidirectional ??= AttentionLayout.Packed(_segments, causal: false);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _backend.Free(Ids);
+        _backend.Free(Positions);
+        _backend.Free(TrainedRows);
+    }
+}
