@@ -105,7 +105,7 @@ public sealed record DecoderOptions
     /// <summary>True when the head is the embedding.</summary>
     public bool TiedEmbeddings { get; init; }
     /// <summary>Rotation of each layer, null for a layer without (SmolLM3, GPT-2).</summary>
-    public required Func<int, RopeParameters?> Rope { get; init; }
+    public required Func<int, RopeScaling?> Rope { get; init; }
     /// <summary>Sliding window of each layer, 0 for none.</summary>
     public Func<int, int> Window { get; init; } = static _ => 0;
     /// <summary>Module names.</summary>

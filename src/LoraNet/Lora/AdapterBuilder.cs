@@ -1,0 +1,186 @@
+using LoraNet.Formats;
+using LoraNet.Models;
+using LoraNet.Tensors;
+
+namespace LoraNet.Lora;
+
+/// <summary>Which rank and scaling one module gets.</summary>
+/// <param name="Module">The adapted module.</param>
+/// <param name="Rank">Its rank.</param>
+/// <param name="Scaling">alpha / r or alpha / √r with the module's own alpha and rank.</param>
+public readonly record struct LoraTarget(Module Module, int Rank, double Scaling);
+
+/// <summary>Builds adapters: finds the modules a <see cref="LoraConfig"/> selects, and creates their parameters.</summary>
+public static class AdapterBuilder
+{
+    /// <summary>The modules that <paramref name="config"/> adapts, in model order.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="config">The settings; a null target takes the family's default.</param>
+    /// <param name="strict">True for a new adapter: every entry must match something. False when an existing adapter is read.</param>
+    /// <param name="warn">Receives what strict mode would refuse.</param>
+    /// <exception cref="LoraNetException">Nothing is adapted, or (strict) an entry matches nothing.</exception>
+    public static IReadOnlyList<LoraTarget> FindTargets(PretrainedModel model, LoraConfig config, bool strict = true, Action<string>? warn = null)
+    {
+        config.Validate();
+        if (config.TargetModules is null) config = config with { TargetModules = ModuleSelector.Of(model.DefaultTargets) };
+        ModuleSelector selector = config.TargetModules!;
+        List<Module> candidates = [.. model.Modules.Where(m => m is LinearModule or EmbeddingModule)];
+        List<LoraTarget> targets = [];
+        foreach (Module module in candidates)
+        {
+            bool selected = selector.AllLinear
+                ? module is LinearModule && module.Path != model.OutputHeadPath && !(config.ExcludeModules is { } exclude && ModuleMatcher.Selects(exclude, module.Path))
+                : ModuleMatcher.IsTarget(config, module.Path);
+            if (!selected || config.ModulesToSave.Any(entry => ModuleMatcher.IsUnderSaved(entry, module.Path))) continue;
+            int rank = ModuleMatcher.TryPattern(config.RankPattern, module.Path, out int r) ? r : config.Rank;
+            double alpha = ModuleMatcher.TryPattern(config.AlphaPattern, module.Path, out double a) ? a : config.Alpha;
+            targets.Add(new LoraTarget(module, rank, config.UseRsLora ? alpha / Math.Sqrt(rank) : alpha / rank));
+        }
+        CheckEntries(model, config, candidates, targets, strict, warn);
+        return targets;
+    }
+
+    /// <summary>Creates a new adapter.</summary>
+    /// <param name="model">The model it belongs to; it is not attached.</param>
+    /// <param name="name">Adapter name.</param>
+    /// <param name="config">Settings.</param>
+    /// <param name="seed">Seed of the initialisation: the same seed gives the same values, whatever the name.</param>
+    /// <param name="strict">See <see cref="FindTargets"/>.</param>
+    /// <param name="warn">See <see cref="FindTargets"/>.</param>
+    public static LoraAdapter Create(PretrainedModel model, string name, LoraConfig config, ulong seed, bool strict = true, Action<string>? warn = null)
+    {
+        IReadOnlyList<LoraTarget> targets = FindTargets(model, config, strict, warn);
+        if (config.TargetModules is null) config = config with { TargetModules = ModuleSelector.Of(model.DefaultTargets) };
+        LoraAdapter adapter = new(name, config);
+        foreach (LoraTarget target in targets) adapter.Add(CreateLayer(model, name, config, target, seed));
+        AddSavedModules(model, config, adapter);
+        AddBiases(model, config, targets, adapter);
+        return adapter;
+    }
+
+    /// <summary>An adapter that trains every tensor of the model as a copy (full fine-tuning).</summary>
+    public static LoraAdapter CreateFull(PretrainedModel model, string name = "default")
+    {
+        LoraAdapter adapter = new(name, new LoraConfig { TargetModules = ModuleSelector.Of() });
+        Dictionary<nint, Parameter> copies = [];
+        foreach (Module module in model.Modules)
+        {
+            foreach (BaseTensor tensor in module.Tensors)
+            {
+                // A tied head shares the embedding's copy, so that its gradient arrives in one place.
+                if (!copies.TryGetValue(tensor.Source.Address, out Parameter? copy))
+                    copies[tensor.Source.Address] = copy = tensor.CreateCopy(tensor.Name, ParameterKind.Full);
+                adapter.Add(tensor, copy);
+            }
+        }
+        return adapter;
+    }
+
+    private static LoraLayer CreateLayer(PretrainedModel model, string name, LoraConfig config, LoraTarget target, ulong seed)
+    {
+        Backend backend = model.Backend;
+        string path = target.Module.Path;
+        int rank = target.Rank;
+        if (target.Module is EmbeddingModule embedding)
+        {
+            if (config.UseDora || config.LoraBias)
+                throw new LoraNetException($"{(config.UseDora ? "DoRA" : "lora_bias")} is not supported on the embedding '{path}'.", "Leave the embedding out of target_modules.");
+            int vocabulary = embedding.Weight.Weight!.Rows, dim = embedding.Weight.Weight.Columns;
+            (float[] a, float[] b) = LoraInitializer.Embedding(config.Init, vocabulary, dim, rank, seed, path);
+            return new LoraLayer(path, name, target.Scaling, 0,
+                new Parameter(backend, path + ".lora_embedding_A", ParameterKind.LoraA, a, [vocabulary, rank], transposedOnDisk: true),
+                new Parameter(backend, path + ".lora_embedding_B", ParameterKind.LoraB, b, [dim, rank]), null, null);
+        }
+        LinearModule linear = (LinearModule)target.Module;
+        (float[] down, float[] up) = LoraInitializer.Linear(config.Init, linear.In, linear.Out, rank, seed, path);
+        Parameter pa = new(backend, path + ".lora_A.weight", ParameterKind.LoraA, down, [rank, linear.In]);
+        Parameter pb = new(backend, path + ".lora_B.weight", ParameterKind.LoraB, up, [linear.Out, rank]);
+        Parameter? bias = config.LoraBias ? new Parameter(backend, path + ".lora_B.bias", ParameterKind.LoraBias, new float[linear.Out], [linear.Out]) : null;
+        Parameter? magnitude = config.UseDora ? new Parameter(backend, path + ".lora_magnitude_vector", ParameterKind.Magnitude, new float[linear.Out], [linear.Out]) : null;
+        LoraLayer layer = new(path, name, target.Scaling, (float)config.Dropout, pa, pb, bias, magnitude);
+        if (magnitude is not null) InitialiseMagnitude(linear, layer);
+        return layer;
+    }
+
+    private static void InitialiseMagnitude(LinearModule linear, LoraLayer layer)
+    {
+        // m starts as the norm of W + s·B·A, so that DoRA starts as the base model.
+        using Arena arena = new(layer.A.Value.Backend);
+        Tensors.Autograd.Tape tape = new(arena) { Recording = false };
+        Tensor norm = DoraLinearOp.Norm(tape, linear, layer);
+        layer.A.Value.Backend.Scale(norm, 1, layer.Magnitude!.Value);
+        Arena.Release(norm);
+        layer.A.Value.Backend.Synchronize();
+    }
+
+    private static void AddSavedModules(PretrainedModel model, LoraConfig config, LoraAdapter adapter)
+    {
+        foreach (Module module in model.Modules)
+        {
+            if (!config.ModulesToSave.Any(entry => ModuleMatcher.IsSaved(entry, module.Path))) continue;
+            foreach (BaseTensor tensor in module.Tensors) adapter.Add(tensor, tensor.CreateCopy(tensor.Name, ParameterKind.Full));
+        }
+    }
+
+    private static void AddBiases(PretrainedModel model, LoraConfig config, IReadOnlyList<LoraTarget> targets, LoraAdapter adapter)
+    {
+        if (config.Bias == BiasTraining.None) return;
+        HashSet<string> adapted = [.. targets.Select(t => t.Module.Path)];
+        foreach (Module module in model.Modules)
+        {
+            bool isAdapted = adapted.Contains(module.Path);
+            if (config.Bias == BiasTraining.LoraOnly && !isAdapted) continue;
+            foreach (BaseTensor tensor in module.Tensors)
+            {
+                if (!tensor.Name.EndsWith(".bias", StringComparison.Ordinal) || adapter.Overrides.Any(o => o.Tensor == tensor)) continue;
+                // PEFT's adapted layers hold the base bias under base_layer.
+                string name = isAdapted ? module.Path + ".base_layer.bias" : tensor.Name;
+                adapter.Add(tensor, tensor.CreateCopy(name, ParameterKind.BaseBias));
+            }
+        }
+    }
+
+    private static void CheckEntries(PretrainedModel model, LoraConfig config, List<Module> candidates, List<LoraTarget> targets, bool strict, Action<string>? warn)
+    {
+        List<string> paths = [.. candidates.Select(m => m.Path)];
+        if (config.TargetModules!.Names is { } names)
+        {
+            foreach (string name in names)
+                if (!paths.Exists(p => ModuleMatcher.SelectsName(name, p)))
+                    throw Unmatched("target_modules", name, paths.Where(p => p != model.OutputHeadPath));
+        }
+        if (config.ExcludeModules?.Names is { } excluded)
+        {
+            foreach (string name in excluded)
+                if (!paths.Exists(p => ModuleMatcher.SelectsName(name, p))) Complain("exclude_modules", name, paths);
+        }
+        else if (config.ExcludeModules is { } selector && !paths.Exists(p => ModuleMatcher.Selects(selector, p)))
+        {
+            Complain("exclude_modules", selector.ToString(), paths);
+        }
+        List<string> adapted = [.. targets.Select(t => t.Module.Path)];
+        foreach (string key in config.RankPattern.Select(p => p.Key))
+            if (!adapted.Exists(p => ModuleMatcher.PatternMatches(key, p))) Complain("rank_pattern", key, adapted);
+        foreach (string key in config.AlphaPattern.Select(p => p.Key))
+            if (!adapted.Exists(p => ModuleMatcher.PatternMatches(key, p))) Complain("alpha_pattern", key, adapted);
+        foreach (string entry in config.ModulesToSave)
+            if (!model.Modules.Any(m => ModuleMatcher.IsSaved(entry, m.Path))) Complain("modules_to_save", entry, model.Modules.Select(m => m.Path));
+        if (targets.Count == 0 && config.TargetModules.Names is not { Count: 0 })
+            throw new LoraNetException($"target_modules '{config.TargetModules}' adapts no module of this {model.Config.ModelType} model.", $"Linear modules are: {string.Join(", ", LastNames(paths))}.");
+
+        void Complain(string what, string entry, IEnumerable<string> among)
+        {
+            LoraNetException error = Unmatched(what, entry, among);
+            if (strict) throw error;
+            warn?.Invoke(error.Message);
+        }
+    }
+
+    private static LoraNetException Unmatched(string what, string entry, IEnumerable<string> paths)
+    {
+        IReadOnlyList<string> near = NearestNames.Find(entry, LastNames(paths), 3);
+        return new LoraNetException($"{what}: '{entry}' matches no module of this model.", near.Count == 0 ? null : $"Nearest: {string.Join(", ", near)}.");
+    }
+
+    private static IEnumerable<string> LastNames(IEnumerable<string> paths) => paths.Select(p => p[(p.LastIndexOf('.') + 1)..]).Distinct();
+}

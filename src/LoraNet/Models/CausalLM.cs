@@ -1,0 +1,314 @@
+using LoraNet.Tensors;
+using LoraNet.Tensors.Autograd;
+
+namespace LoraNet.Models;
+
+/// <summary>
+/// A decoder language model of any supported family (Llama and relatives). Shapes: tokens are rows; logits are
+/// [rows, vocabulary] and exist only a chunk at a time.
+/// </summary>
+public sealed class CausalLM : PretrainedModel
+{
+    private readonly DecoderLayer[] _layers;
+    private readonly EmbeddingModule _embedding;
+    private readonly EmbeddingModule? _positionEmbedding;
+    private readonly NormModule _finalNorm;
+    private readonly LinearModule _head;
+    private readonly RopeTables _rope;
+
+    /// <summary>Builds the module tree over stored weights.</summary>
+    /// <exception cref="LoraNetException">A tensor is missing or has another shape than config.json implies.</exception>
+    public CausalLM(Backend backend, ModelConfig config, DecoderOptions options, IWeightSource weights) : base(backend, config, weights)
+    {
+        Options = options;
+        DecoderNames names = options.Names;
+        _embedding = BuildEmbedding(options, out BaseTensor table);
+        if (names.PositionEmbedding is { } positions)
+            _positionEmbedding = Register(new EmbeddingModule(positions, Tensor(positions + ".weight"), 1));
+        _layers = new DecoderLayer[options.Layers];
+        for (int i = 0; i < _layers.Length; i++) _layers[i] = BuildLayer(options, i);
+        _finalNorm = Norm(names.FinalNorm, options.HiddenSize);
+        bool ownHead = Has(names.Head + ".weight") && !options.TiedEmbeddings;
+        _head = ownHead
+            ? Linear(names.Head, options.VocabularySize, options.HiddenSize)
+            : Register(new LinearModule(names.Head, Tie(names.Head + ".weight", table), null));
+        if (!ownHead && !options.TiedEmbeddings)
+            throw new LoraNetException($"config.json says that the head is not tied, but '{names.Head}.weight' is missing from the weights.", "Set tie_word_embeddings to true if this model shares its embedding.");
+        _rope = new RopeTables(backend, options.HeadSize, config.MaxPositionEmbeddings);
+    }
+
+    /// <summary>The family's options.</summary>
+    public DecoderOptions Options { get; }
+
+    /// <inheritdoc/>
+    public override string? OutputHeadPath => _head.Path;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> DefaultTargets => Options.DefaultTargets;
+
+    /// <summary>Rows of logits computed at a time, so that a chunk stays near 64 MB.</summary>
+    public int LogitsChunkRows => Math.Clamp((int)((64L << 20) / 4 / Options.VocabularySize), 64, 4096);
+
+    /// <summary>
+    /// Forward and backward of one micro-batch: adds Σ −log p(label) to <paramref name="lossSum"/> and gradScale times its
+    /// gradient to the trainable parameters. Logits of untrained tokens are never computed.
+    /// </summary>
+    /// <param name="tape">An empty tape; empty again afterwards.</param>
+    /// <param name="batch">The micro-batch.</param>
+    /// <param name="context">Training state; dropout is active when it says so.</param>
+    /// <param name="gradScale">1 / trained tokens of the whole optimizer step.</param>
+    /// <param name="lossSum">[1], parameter type.</param>
+    /// <param name="tokenOffset">Tokens of earlier micro-batches of this step.</param>
+    /// <param name="trainedOffset">Trained tokens of earlier micro-batches of this step.</param>
+    public void AccumulateLoss(Tape tape, TokenBatch batch, ForwardContext context, float gradScale, Tensor lossSum, long tokenOffset = 0, long trainedOffset = 0)
+    {
+        if (batch.TrainedTokens == 0) return;
+        context.RowOffset = tokenOffset;
+        Tensor hidden = Hidden(tape, batch, context, batch.TrainedRows, trainedOffset);
+        HeadLoss(tape, hidden, batch.TrainedTargets, context, gradScale, lossSum, trainedOffset);
+        Arena.Release(hidden);
+        tape.Backward();
+    }
+
+    /// <summary>Logits of every token, chunk by chunk: <paramref name="consume"/> gets the first row's number and [rows, vocabulary] values.</summary>
+    public void Logits(Arena arena, TokenBatch batch, Action<int, Tensor> consume)
+    {
+        Tape tape = new(arena) { Recording = false };
+        ForwardContext context = new();
+        Tensor hidden = Hidden(tape, batch, context, null, 0);
+        for (int first = 0; first < hidden.Rows; first += LogitsChunkRows)
+        {
+            Tensor chunk = arena.Slice(hidden, first, Math.Min(LogitsChunkRows, hidden.Rows - first));
+            Tensor logits = HeadLogits(tape, chunk, context);
+            consume(first, logits);
+            Arena.Release(logits);
+            Arena.Release(chunk);
+        }
+        Arena.Release(hidden);
+    }
+
+    /// <summary>A cache for generation.</summary>
+    public KeyValueCache CreateCache(int sequences, int capacity) =>
+        new(Backend, Options.Layers, Options.KeyValueHeads * Options.HeadSize, sequences, capacity);
+
+    /// <summary>
+    /// Runs new tokens of several sequences through the cache and returns the logits [number of sequences with new tokens, vocabulary]
+    /// of each one's last token, in order of <paramref name="tokens"/>. The caller releases them.
+    /// </summary>
+    /// <param name="arena">Lends the temporaries.</param>
+    /// <param name="cache">Keys and values so far; extended.</param>
+    /// <param name="tokens">Sequence numbers and their new tokens.</param>
+    /// <exception cref="LoraNetException">A sequence outgrows the cache.</exception>
+    public Tensor Decode(Arena arena, KeyValueCache cache, IReadOnlyList<(int Sequence, int[] Tokens)> tokens)
+    {
+        List<int> ids = [], positions = [], rows = [], start = [], end = [], last = [];
+        int longest = 0;
+        foreach ((int sequence, int[] added) in tokens)
+        {
+            int length = cache.Lengths[sequence];
+            if (length + added.Length > cache.Capacity)
+                throw new LoraNetException($"The sequence of {length + added.Length} tokens is longer than the cache of {cache.Capacity}.");
+            foreach (int id in added)
+            {
+                if ((uint)id >= (uint)Options.VocabularySize) throw new LoraNetException($"Token id {id} is outside the model's vocabulary of {Options.VocabularySize}.");
+                ids.Add(id);
+                positions.Add(length);
+                rows.Add(sequence * cache.Capacity + length);
+                start.Add(sequence * cache.Capacity);
+                end.Add(sequence * cache.Capacity + ++length);
+            }
+            last.Add(ids.Count - 1);
+            longest = Math.Max(longest, length);
+            cache.Lengths[sequence] = length;
+        }
+        Tensor idTensor = Backend.CreateIndex([.. ids]), positionTensor = Backend.CreateIndex([.. positions]);
+        Tensor rowTensor = Backend.CreateIndex([.. rows]), lastTensor = Backend.CreateIndex([.. last]);
+        Dictionary<int, AttentionLayout> layouts = [];
+        DecoderPass pass = new()
+        {
+            Layout = layer => WindowedRanges(layouts, Options.Window(layer), start, end, cache),
+            Rope = layer => Options.Rope(layer) is { } p ? _rope.Get(p, longest) : null,
+            Positions = positionTensor,
+            Cache = cache,
+            CacheRows = rowTensor,
+        };
+        Tape tape = new(arena) { Recording = false };
+        ForwardContext context = new();
+        Tensor h = Embed(tape, idTensor, positionTensor);
+        for (int i = 0; i < _layers.Length; i++) h = _layers[i].Forward(tape, h, context, pass, i == _layers.Length - 1 ? lastTensor : null);
+        h = DecoderLayer.Replace(h, _finalNorm.Forward(tape, h));
+        Tensor logits = HeadLogits(tape, h, context);
+        Arena.Release(h);
+        Backend.Synchronize();
+        Backend.Free(idTensor);
+        Backend.Free(positionTensor);
+        Backend.Free(rowTensor);
+        Backend.Free(lastTensor);
+        return logits;
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose()
+    {
+        _rope.Dispose();
+        base.Dispose();
+    }
+
+    /// <summary>Final hidden states, normed: of all tokens, or of <paramref name="rows"/> only.</summary>
+    private Tensor Hidden(Tape tape, TokenBatch batch, ForwardContext context, Tensor? rows, long gatheredRowOffset)
+    {
+        DecoderPass pass = new()
+        {
+            Layout = layer => batch.Causal(Options.Window(layer)),
+            Rope = layer => Options.Rope(layer) is { } p ? _rope.Get(p, batch.MaxPosition + 1) : null,
+            Positions = batch.Positions,
+            GatheredRowOffset = gatheredRowOffset,
+        };
+        Tensor h = Embed(tape, batch.Ids, batch.Positions);
+        for (int i = 0; i < _layers.Length; i++) h = _layers[i].Forward(tape, h, context, pass, i == _layers.Length - 1 ? rows : null);
+        return DecoderLayer.Replace(h, _finalNorm.Forward(tape, h));
+    }
+
+    private Tensor Embed(Tape tape, Tensor ids, Tensor positions)
+    {
+        Tensor h = _embedding.Forward(tape, ids);
+        if (_positionEmbedding is null) return h;
+        Tensor p = _positionEmbedding.Forward(tape, positions);
+        Tensor sum = AddOp.Forward(tape, h, p);
+        Arena.Release(h);
+        Arena.Release(p);
+        return sum;
+    }
+
+    /// <summary>
+    /// Linear cross-entropy in chunks: each chunk's logits are computed, turned into their own gradient in place and sent
+    /// back through the head before the next chunk, so that all logits never exist.
+    /// </summary>
+    private void HeadLoss(Tape tape, Tensor hidden, int[] targets, ForwardContext context, float gradScale, Tensor lossSum, long trainedOffset)
+    {
+        Arena arena = tape.Arena;
+        Tape headTape = new(arena) { Recording = tape.Recording };
+        bool tracks = tape.Tracks(hidden);
+        Tensor? gradient = null;
+        if (tracks)
+        {
+            gradient = tape.Rent(hidden.Rows, hidden.Columns);
+            Backend.Zero(gradient);
+        }
+        for (int first = 0; first < hidden.Rows; first += LogitsChunkRows)
+        {
+            int rows = Math.Min(LogitsChunkRows, hidden.Rows - first);
+            Tensor chunk = arena.Slice(hidden, first, rows);
+            chunk.RequiresGrad = tracks;
+            if (gradient is not null) chunk.Grad = arena.Slice(gradient, first, rows);
+            context.RowOffset = trainedOffset + first;
+            Tensor logits = _head.Forward(headTape, chunk, context);
+            Tensor target = arena.Rent(DType.I32, rows);
+            Backend.UploadBytes(System.Runtime.InteropServices.MemoryMarshal.AsBytes(targets.AsSpan(first, rows)), target);
+            Tensor loss = arena.Rent(Backend.ParameterType, rows);
+            Backend.CrossEntropy(logits, target, gradScale, Options.FinalSoftCap, loss, logits.RequiresGrad ? logits : null);
+            Backend.Sum(loss, lossSum, accumulate: true);
+            if (logits.RequiresGrad)
+            {
+                logits.Grad = arena.View(logits, logits.Rows, logits.Columns);
+                headTape.Backward();
+            }
+            Arena.Release(loss);
+            Arena.Release(target);
+            Arena.Release(logits);
+            Arena.Release(chunk);
+        }
+        if (gradient is not null) tape.AddGradient(hidden, gradient);
+        Arena.Release(gradient);
+    }
+
+    private Tensor HeadLogits(Tape tape, Tensor hidden, ForwardContext context)
+    {
+        Tensor logits = _head.Forward(tape, hidden, context);
+        if (Options.FinalSoftCap > 0) Backend.SoftCap(logits, Options.FinalSoftCap, logits);
+        return logits;
+    }
+
+    private AttentionLayout WindowedRanges(Dictionary<int, AttentionLayout> layouts, int window, List<int> start, List<int> end, KeyValueCache cache)
+    {
+        if (layouts.TryGetValue(window, out AttentionLayout? layout)) return layout;
+        int[] first = [.. start];
+        if (window > 0) for (int i = 0; i < first.Length; i++) first[i] = Math.Max(first[i], end[i] - window);
+        return layouts[window] = AttentionLayout.Ranges(first, [.. end], cache.Sequences * cache.Capacity);
+    }
+
+    private EmbeddingModule BuildEmbedding(DecoderOptions options, out BaseTensor table)
+    {
+        DecoderNames names = options.Names;
+        string name = names.Embedding + ".weight";
+        // A tied model may store its one table under either name.
+        string stored = !Has(name) && options.TiedEmbeddings && Has(names.Head + ".weight") ? names.Head + ".weight" : name;
+        BaseTensor tensor = Tensor(stored, false, options.VocabularySize, options.HiddenSize);
+        table = stored == name ? tensor : Tie(name, tensor);
+        return Register(new EmbeddingModule(names.Embedding, table, options.EmbeddingScale));
+    }
+
+    private DecoderLayer BuildLayer(DecoderOptions options, int index)
+    {
+        DecoderNames names = options.Names;
+        string prefix = string.Format(System.Globalization.CultureInfo.InvariantCulture, names.Layer, index);
+        int hidden = options.HiddenSize, queryWidth = options.Heads * options.HeadSize, keyWidth = options.KeyValueHeads * options.HeadSize;
+        bool transposed = options.TransposedWeights;
+        bool fused = names.FusedQueryKeyValue is not null;
+        bool normed = options.QueryKeyNorm != QueryKeyNorm.None;
+        bool perHead = options.QueryKeyNorm == QueryKeyNorm.PerHead;
+        NormModule? attentionNorm = OptionalNorm(names.AttentionNorm, hidden);
+        LinearModule? query = fused ? null : Linear($"{prefix}.{names.Query}", queryWidth, hidden, transposed);
+        LinearModule? key = fused ? null : Linear($"{prefix}.{names.Key}", keyWidth, hidden, transposed);
+        LinearModule? value = fused ? null : Linear($"{prefix}.{names.Value}", keyWidth, hidden, transposed);
+        LinearModule? qkv = fused ? Linear($"{prefix}.{names.FusedQueryKeyValue}", queryWidth + 2 * keyWidth, hidden, transposed) : null;
+        NormModule? queryNorm = normed ? Norm($"{prefix}.{names.QueryNorm}", perHead ? options.HeadSize : queryWidth) : null;
+        NormModule? keyNorm = normed ? Norm($"{prefix}.{names.KeyNorm}", perHead ? options.HeadSize : keyWidth) : null;
+        LinearModule output = Linear($"{prefix}.{names.Output}", hidden, queryWidth, transposed);
+        NormModule? attentionPostNorm = OptionalNorm(names.AttentionPostNorm, hidden);
+        NormModule? mlpNorm = OptionalNorm(names.MlpNorm, hidden);
+        IMlp mlp = BuildMlp(options, prefix);
+        NormModule? mlpPostNorm = OptionalNorm(names.MlpPostNorm, hidden);
+        return new DecoderLayer(options, index)
+        {
+            AttentionNorm = attentionNorm,
+            AttentionPostNorm = attentionPostNorm,
+            MlpNorm = mlpNorm,
+            MlpPostNorm = mlpPostNorm,
+            QueryNorm = queryNorm,
+            KeyNorm = keyNorm,
+            Query = query,
+            Key = key,
+            Value = value,
+            FusedQueryKeyValue = qkv,
+            Output = output,
+            Mlp = mlp,
+        };
+
+        NormModule? OptionalNorm(string? name, int width) => name is null ? null : Norm($"{prefix}.{name}", width);
+    }
+
+    private IMlp BuildMlp(DecoderOptions options, string prefix)
+    {
+        DecoderNames names = options.Names;
+        int hidden = options.HiddenSize, inner = options.IntermediateSize;
+        bool transposed = options.TransposedWeights;
+        if (!options.GatedMlp)
+        {
+            LinearModule first = Linear($"{prefix}.{names.Up}", inner, hidden, transposed);
+            return new PlainMlp(options.Activation, first, Linear($"{prefix}.{names.Down}", hidden, inner, transposed));
+        }
+        bool fused = names.FusedGateUp is not null;
+        LinearModule? both = fused ? Linear($"{prefix}.{names.FusedGateUp}", 2 * inner, hidden, transposed) : null;
+        LinearModule? gate = fused ? null : Linear($"{prefix}.{names.Gate}", inner, hidden, transposed);
+        LinearModule? up = fused ? null : Linear($"{prefix}.{names.Up}", inner, hidden, transposed);
+        return new GatedMlp(options.Activation, gate, up, both, Linear($"{prefix}.{names.Down}", hidden, inner, transposed));
+    }
+
+    private NormModule Norm(string path, int width)
+    {
+        BaseTensor weight = Tensor(path + ".weight", false, width);
+        BaseTensor? bias = Options.LayerNorm && Has(path + ".bias") ? Tensor(path + ".bias", false, width) : null;
+        return Register(new NormModule(path, weight, bias, Options.NormEps, Options.NormOffset, Options.LayerNorm));
+    }
+}

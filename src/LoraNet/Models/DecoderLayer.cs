@@ -1,0 +1,168 @@
+using LoraNet.Tensors;
+using LoraNet.Tensors.Autograd;
+
+namespace LoraNet.Models;
+
+/// <summary>
+/// One decoder layer, for every family:
+/// <code>
+/// a = o(attention(rope(q(n₁(h))), rope(k(n₁(h))), v(n₁(h))));  h = h + n₂(a)
+/// m = down(act(gate(n₃(h))) ⊙ up(n₃(h)));                      h = h + n₄(m)
+/// </code>
+/// where each norm n may be absent. h is [tokens, hidden].
+/// </summary>
+internal sealed class DecoderLayer
+{
+    private readonly DecoderOptions _options;
+    private readonly float _scale;
+
+    public DecoderLayer(DecoderOptions options, int index)
+    {
+        (_options, Index) = (options, index);
+        _scale = options.AttentionScale ?? (float)(1 / Math.Sqrt(options.HeadSize));
+    }
+
+    public int Index { get; }
+    public NormModule? AttentionNorm { get; init; }
+    public NormModule? AttentionPostNorm { get; init; }
+    public NormModule? MlpNorm { get; init; }
+    public NormModule? MlpPostNorm { get; init; }
+    public NormModule? QueryNorm { get; init; }
+    public NormModule? KeyNorm { get; init; }
+    public LinearModule? Query { get; init; }
+    public LinearModule? Key { get; init; }
+    public LinearModule? Value { get; init; }
+    public LinearModule? FusedQueryKeyValue { get; init; }
+    public required LinearModule Output { get; init; }
+    public required IMlp Mlp { get; init; }
+
+    /// <summary>Runs the layer; takes over the caller's reference to <paramref name="h"/>.</summary>
+    /// <param name="tape">Records the operations.</param>
+    /// <param name="h">[tokens, hidden].</param>
+    /// <param name="context">Dropout state; its row offset is switched when rows are gathered.</param>
+    /// <param name="pass">Layout, positions, tables and cache of this pass.</param>
+    /// <param name="rows">Rows to keep after attention, or null for all: later rows need only keys and values of the others.</param>
+    public Tensor Forward(Tape tape, Tensor h, ForwardContext context, DecoderPass pass, Tensor? rows)
+    {
+        Tensor attention = Attention(tape, h, context, pass);
+        if (rows is not null)
+        {
+            attention = Replace(attention, GatherRowsOp.Forward(tape, attention, rows));
+            h = Replace(h, GatherRowsOp.Forward(tape, h, rows));
+            context.RowOffset = pass.GatheredRowOffset;
+        }
+        attention = Replace(attention, Output.Forward(tape, attention, context));
+        if (AttentionPostNorm is not null) attention = Replace(attention, AttentionPostNorm.Forward(tape, attention));
+        h = AddResidual(tape, h, attention);
+
+        Tensor normed = Normalised(tape, MlpNorm, h);
+        Tensor mlp = Mlp.Forward(tape, normed, context);
+        Arena.Release(normed);
+        if (MlpPostNorm is not null) mlp = Replace(mlp, MlpPostNorm.Forward(tape, mlp));
+        return AddResidual(tape, h, mlp);
+    }
+
+    private Tensor Attention(Tape tape, Tensor h, ForwardContext context, DecoderPass pass)
+    {
+        int heads = _options.Heads, keyHeads = _options.KeyValueHeads, size = _options.HeadSize;
+        Tensor normed = Normalised(tape, AttentionNorm, h);
+        Tensor q, k, v;
+        if (FusedQueryKeyValue is not null)
+        {
+            Tensor fused = FusedQueryKeyValue.Forward(tape, normed, context);
+            q = SliceColumnsOp.Forward(tape, fused, 0, heads * size);
+            k = SliceColumnsOp.Forward(tape, fused, heads * size, keyHeads * size);
+            v = SliceColumnsOp.Forward(tape, fused, (heads + keyHeads) * size, keyHeads * size);
+            Arena.Release(fused);
+        }
+        else
+        {
+            q = Query!.Forward(tape, normed, context);
+            k = Key!.Forward(tape, normed, context);
+            v = Value!.Forward(tape, normed, context);
+        }
+        Arena.Release(normed);
+        if (QueryNorm is not null) q = Replace(q, QueryNorm.Forward(tape, q));
+        if (KeyNorm is not null) k = Replace(k, KeyNorm.Forward(tape, k));
+        if (pass.Rope(Index) is { } table)
+        {
+            q = RopeOp.Forward(tape, q, table.Cos, table.Sin, pass.Positions, size);
+            k = RopeOp.Forward(tape, k, table.Cos, table.Sin, pass.Positions, size);
+        }
+        if (pass.Cache is { } cache)
+        {
+            cache.Append(Index, ref k, ref v, pass.CacheRows!);
+        }
+        Tensor output = AttentionOp.Forward(tape, q, k, v, pass.Layout(Index), heads, keyHeads, _scale, _options.AttentionSoftCap);
+        Arena.Release(q);
+        Arena.Release(k);
+        Arena.Release(v);
+        return output;
+    }
+
+    private static Tensor Normalised(Tape tape, NormModule? norm, Tensor h)
+    {
+        if (norm is not null) return norm.Forward(tape, h);
+        Arena.Retain(h);
+        return h;
+    }
+
+    private static Tensor AddResidual(Tape tape, Tensor h, Tensor branch)
+    {
+        Tensor sum = AddOp.Forward(tape, h, branch);
+        Arena.Release(h);
+        Arena.Release(branch);
+        return sum;
+    }
+
+    internal static Tensor Replace(Tensor old, Tensor replacement)
+    {
+        Arena.Release(old);
+        return replacement;
+    }
+}
+
+/// <summary>The feed-forward part of a layer.</summary>
+internal interface IMlp
+{
+    /// <summary>[rows, hidden] to [rows, hidden]; does not release its input.</summary>
+    Tensor Forward(Tape tape, Tensor x, ForwardContext context);
+}
+
+/// <summary>down(act(gate(x)) ⊙ up(x)), with gate and up separate or fused side by side.</summary>
+internal sealed class GatedMlp(Activation activation, LinearModule? gate, LinearModule? up, LinearModule? fused, LinearModule down) : IMlp
+{
+    public Tensor Forward(Tape tape, Tensor x, ForwardContext context)
+    {
+        Tensor g, u;
+        if (fused is not null)
+        {
+            Tensor both = fused.Forward(tape, x, context);
+            int half = fused.Out / 2;
+            g = SliceColumnsOp.Forward(tape, both, 0, half);
+            u = SliceColumnsOp.Forward(tape, both, half, half);
+            Arena.Release(both);
+        }
+        else
+        {
+            g = gate!.Forward(tape, x, context);
+            u = up!.Forward(tape, x, context);
+        }
+        Tensor inner = GatedActivationOp.Forward(tape, activation, g, u);
+        Arena.Release(g);
+        Arena.Release(u);
+        return DecoderLayer.Replace(inner, down.Forward(tape, inner, context));
+    }
+}
+
+/// <summary>down(act(up(x))).</summary>
+internal sealed class PlainMlp(Activation activation, LinearModule up, LinearModule down) : IMlp
+{
+    public Tensor Forward(Tape tape, Tensor x, ForwardContext context)
+    {
+        Tensor u = up.Forward(tape, x, context);
+        Tensor inner = ActivationOp.Forward(tape, activation, u);
+        Arena.Release(u);
+        return DecoderLayer.Replace(inner, down.Forward(tape, inner, context));
+    }
+}

@@ -1,0 +1,217 @@
+using LoraNet.Formats;
+using LoraNet.Lora;
+using LoraNet.Tensors;
+
+namespace LoraNet.Models;
+
+/// <summary>
+/// A frozen base model as a tree of modules with Hugging Face paths, and the adapters over it. Base weights are mapped and
+/// never written; attaching, switching, disabling and removing adapters changes only which layers are active.
+/// </summary>
+public abstract class PretrainedModel : IDisposable
+{
+    private readonly Dictionary<string, Module> _modules = [];
+    private readonly List<Module> _order = [];
+    private readonly Dictionary<string, LoraAdapter> _adapters = [];
+    private readonly Dictionary<string, BaseTensor> _tensors = [];
+    private readonly List<string> _active = [];
+    private bool _disabled;
+
+    /// <summary>Creates the model without modules.</summary>
+    protected PretrainedModel(Backend backend, ModelConfig config, IWeightSource weights) => (Backend, Config, Weights) = (backend, config, weights);
+
+    /// <summary>Where it is computed.</summary>
+    public Backend Backend { get; }
+
+    /// <summary>config.json.</summary>
+    public ModelConfig Config { get; }
+
+    /// <summary>The stored tensors.</summary>
+    public IWeightSource Weights { get; }
+
+    /// <summary>Modules in order of the forward pass.</summary>
+    public IReadOnlyList<Module> Modules => _order;
+
+    /// <summary>Attached adapters by name.</summary>
+    public IReadOnlyDictionary<string, LoraAdapter> Adapters => _adapters;
+
+    /// <summary>Names of the active adapters; their contributions are summed.</summary>
+    public IReadOnlyList<string> ActiveAdapters => _active;
+
+    /// <summary>Path of the output head, which all-linear leaves out, or null.</summary>
+    public abstract string? OutputHeadPath { get; }
+
+    /// <summary>Default LoRA targets of the family.</summary>
+    public abstract IReadOnlyList<string> DefaultTargets { get; }
+
+    /// <summary>Parameters of the active adapters that are trained.</summary>
+    public IEnumerable<Parameter> TrainableParameters => _active.SelectMany(n => _adapters[n].Parameters).Where(p => p.Trainable);
+
+    /// <summary>Number of values of the base model, tied tensors counted once.</summary>
+    public long BaseParameterCount => _order.SelectMany(m => m.Tensors).DistinctBy(t => t.Source.Address).Sum(t => t.Source.Count);
+
+    /// <summary>The module at a path, or null.</summary>
+    public Module? Find(string path) => _modules.GetValueOrDefault(path);
+
+    /// <summary>Attaches a new adapter, initialised from <paramref name="seed"/>, makes it active and trainable, and returns it.</summary>
+    /// <exception cref="LoraNetException">A target, exclude or pattern entry matches nothing, or the name is taken.</exception>
+    public LoraAdapter AddAdapter(LoraConfig config, string name = "default", ulong seed = 42)
+    {
+        CheckNewName(name);
+        return Attach(AdapterBuilder.Create(this, name, config, seed));
+    }
+
+    /// <summary>The paper card's and PEFT's name for <see cref="AddAdapter"/>; returns the same model.</summary>
+    public PretrainedModel GetPeftModel(LoraConfig config, ulong seed = 42)
+    {
+        AddAdapter(config, "default", seed);
+        return this;
+    }
+
+    /// <summary>Attaches an adapter built elsewhere (loaded from files) and makes it active.</summary>
+    public LoraAdapter Attach(LoraAdapter adapter, bool trainable = true)
+    {
+        CheckNewName(adapter.Name);
+        _adapters.Add(adapter.Name, adapter);
+        SetAdapter(trainable, adapter.Name);
+        return adapter;
+    }
+
+    /// <summary>Makes these adapters the active ones (their sum), trainable.</summary>
+    public void SetAdapter(params IReadOnlyList<string> names) => SetAdapter(trainable: true, names);
+
+    /// <summary>Makes these adapters the active ones (their sum).</summary>
+    /// <exception cref="LoraNetException">A name is unknown, or two adapters replace the same base tensor.</exception>
+    public void SetAdapter(bool trainable, params IReadOnlyList<string> names)
+    {
+        foreach (string name in names)
+            if (!_adapters.ContainsKey(name))
+                throw new LoraNetException($"No adapter is called '{name}'.", _adapters.Count == 0 ? "None is attached." : $"Attached: {string.Join(", ", _adapters.Keys)}.");
+        _active.Clear();
+        _active.AddRange(names);
+        foreach (LoraAdapter adapter in _adapters.Values)
+            foreach (Parameter parameter in adapter.Parameters) parameter.Trainable = trainable && names.Contains(adapter.Name);
+        Apply();
+    }
+
+    /// <summary>Runs the base model until the returned object is disposed; then the adapters are active again.</summary>
+    public IDisposable DisableAdapter()
+    {
+        bool before = _disabled;
+        _disabled = true;
+        Apply();
+        return new Restore(() =>
+        {
+            _disabled = before;
+            Apply();
+        });
+    }
+
+    /// <summary>Removes an adapter and frees its tensors. The base model is as it was before.</summary>
+    public void DeleteAdapter(string name)
+    {
+        if (!_adapters.Remove(name, out LoraAdapter? adapter)) throw new LoraNetException($"No adapter is called '{name}'.");
+        _active.Remove(name);
+        Apply();
+        adapter.Dispose();
+    }
+
+    /// <summary>Prepares the frozen weights on the backend, so that the first step does not wait for it.</summary>
+    public void Prepare()
+    {
+        foreach (BaseTensor tensor in _tensors.Values) tensor.Prepare();
+    }
+
+    /// <inheritdoc/>
+    public virtual void Dispose()
+    {
+        foreach (LoraAdapter adapter in _adapters.Values) adapter.Dispose();
+        foreach (BaseTensor tensor in _tensors.Values) if (tensor.Weight is not null) Backend.Drop(tensor.Weight);
+        _adapters.Clear();
+        Weights.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>The base tensor of this name, shared by all modules that use it.</summary>
+    protected BaseTensor Tensor(string name, bool transposed = false)
+    {
+        if (_tensors.TryGetValue(name, out BaseTensor? tensor)) return tensor;
+        return _tensors[name] = new BaseTensor(Backend, name, Weights.Get(name), transposed);
+    }
+
+    /// <summary>The base tensor of this name, checked for shape.</summary>
+    protected BaseTensor Tensor(string name, bool transposed, params ReadOnlySpan<int> shape)
+    {
+        BaseTensor tensor = Tensor(name, transposed);
+        if (!tensor.Source.Shape.SequenceEqual(shape))
+            throw new LoraNetException($"Tensor '{name}' has shape [{string.Join(", ", tensor.Source.Shape.ToArray())}]; config.json implies [{string.Join(", ", shape.ToArray())}].",
+                "The weights and config.json belong to different models.");
+        return tensor;
+    }
+
+    /// <summary>Makes a second name for an existing tensor: a tied head.</summary>
+    protected BaseTensor Tie(string name, BaseTensor original)
+    {
+        return _tensors[name] = new BaseTensor(Backend, name, original.Source, original.Transposed, original.Weight);
+    }
+
+    /// <summary>Whether the files have a tensor of this name.</summary>
+    protected bool Has(string name) => Weights.TryGet(name, out _);
+
+    /// <summary>Registers a module.</summary>
+    protected T Register<T>(T module) where T : Module
+    {
+        _modules.Add(module.Path, module);
+        _order.Add(module);
+        return module;
+    }
+
+    /// <summary>A linear layer; the bias is taken when the files have one.</summary>
+    protected LinearModule Linear(string path, int outputs, int inputs, bool transposed = false)
+    {
+        BaseTensor weight = transposed ? Tensor(path + ".weight", true, inputs, outputs) : Tensor(path + ".weight", false, outputs, inputs);
+        BaseTensor? bias = Has(path + ".bias") ? Tensor(path + ".bias", false, outputs) : null;
+        return Register(new LinearModule(path, weight, bias));
+    }
+
+    private void CheckNewName(string name)
+    {
+        if (_adapters.ContainsKey(name)) throw new LoraNetException($"An adapter called '{name}' is attached already.", "Choose another name or remove it first.");
+    }
+
+    private void Apply()
+    {
+        foreach (Module module in _order)
+        {
+            if (module is LinearModule linear) linear.Active.Clear();
+            if (module is EmbeddingModule embedding) embedding.Active.Clear();
+            foreach (BaseTensor tensor in module.Tensors) tensor.Override = null;
+        }
+        if (_disabled) return;
+        foreach (string name in _active)
+        {
+            LoraAdapter adapter = _adapters[name];
+            foreach ((string path, LoraLayer layer) in adapter.Layers)
+            {
+                if (_modules[path] is LinearModule linear) linear.Active.Add(layer);
+                else ((EmbeddingModule)_modules[path]).Active.Add(layer);
+            }
+            foreach ((BaseTensor tensor, Parameter copy) in adapter.Overrides)
+            {
+                if (tensor.Override is not null) throw new LoraNetException($"Two active adapters replace '{tensor.Name}'.", "Activate only one of them.");
+                tensor.Override = copy;
+            }
+        }
+    }
+
+    private sealed class Restore(Action action) : IDisposable
+    {
+        private Action? _action = action;
+
+        public void Dispose()
+        {
+            _action?.Invoke();
+            _action = null;
+        }
+    }
+}

@@ -1,0 +1,82 @@
+using LoraNet.Models;
+using LoraNet.Tensors;
+
+namespace LoraNet.Training;
+
+/// <summary>AdamW over the trainable parameters, with clipping by global norm; moments live beside the parameters.</summary>
+public sealed class Optimizer : IDisposable
+{
+    private readonly Backend _backend;
+    private readonly TrainingOptions _options;
+    private readonly List<Tensor> _gradients = [];
+    private readonly List<AdamWTensor> _tensors = [];
+    private readonly Tensor _stats;
+
+    /// <summary>Creates zero moments for <paramref name="parameters"/>.</summary>
+    public Optimizer(Backend backend, IReadOnlyList<Parameter> parameters, TrainingOptions options)
+    {
+        (_backend, _options, Parameters) = (backend, options, parameters);
+        _stats = backend.Create(backend.ParameterType, 3);
+        foreach (Parameter parameter in parameters)
+        {
+            Tensor m = backend.Create(backend.ParameterType, parameter.Value.GetShape());
+            Tensor v = backend.Create(backend.ParameterType, parameter.Value.GetShape());
+            backend.Zero(m);
+            backend.Zero(v);
+            _gradients.Add(parameter.Gradient);
+            _tensors.Add(new AdamWTensor(parameter.Value, parameter.Gradient, m, v, 0, 0));
+        }
+    }
+
+    /// <summary>The parameters, in the order of their moments.</summary>
+    public IReadOnlyList<Parameter> Parameters { get; }
+
+    /// <summary>Updates applied so far (skipped ones not counted); bias correction depends on it.</summary>
+    public int Updates { get; set; }
+
+    /// <summary>First and second moment of parameter <paramref name="index"/>.</summary>
+    public (Tensor First, Tensor Second) Moments(int index) => (_tensors[index].FirstMoment, _tensors[index].SecondMoment);
+
+    /// <summary>Bytes of both moments of all parameters.</summary>
+    public long StateBytes => _tensors.Sum(t => t.FirstMoment.Bytes + t.SecondMoment.Bytes);
+
+    /// <summary>Zeroes all gradients.</summary>
+    public void ZeroGradients()
+    {
+        foreach (Tensor gradient in _gradients) _backend.Zero(gradient);
+    }
+
+    /// <summary>
+    /// One update. Clip factor and skip flag stay on the device; the returned norm is read after the update.
+    /// </summary>
+    /// <param name="learningRate">Rate of this step.</param>
+    /// <param name="lossSum">Sum of the step's losses; a non-finite value skips the update.</param>
+    /// <returns>The gradient norm before clipping, and whether the update was applied.</returns>
+    public (double GradientNorm, bool Applied) Step(double learningRate, Tensor lossSum)
+    {
+        _backend.GradientNorm(_gradients, (float)_options.MaxGradNorm, lossSum, _stats);
+        for (int i = 0; i < _tensors.Count; i++)
+        {
+            ParameterKind kind = Parameters[i].Kind;
+            double rate = kind is ParameterKind.LoraB or ParameterKind.LoraBias ? learningRate * _options.LoraPlusRatio : learningRate;
+            _tensors[i] = _tensors[i] with { LearningRate = (float)rate, WeightDecay = (float)_options.WeightDecay };
+        }
+        _backend.AdamW(_tensors, new AdamWSettings((float)_options.AdamBeta1, (float)_options.AdamBeta2, (float)_options.AdamEpsilon, Updates + 1), _stats);
+        Span<float> stats = stackalloc float[3];
+        _backend.Download(_stats, stats);
+        bool applied = stats[2] != 0;
+        if (applied) Updates++;
+        return (stats[0], applied);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _backend.Free(_stats);
+        foreach (AdamWTensor tensor in _tensors)
+        {
+            _backend.Free(tensor.FirstMoment);
+            _backend.Free(tensor.SecondMoment);
+        }
+    }
+}
