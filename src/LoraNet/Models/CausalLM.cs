@@ -37,6 +37,22 @@ public sealed class CausalLM : PretrainedModel
         _rope = new RopeTables(backend, options.HeadSize, config.MaxPositionEmbeddings);
     }
 
+    /// <summary>Opens a Hugging Face model folder: config.json and safetensors. Nothing is read beyond the headers until it is used.</summary>
+    /// <exception cref="LoraNetException">The folder, its config or its weights are not usable.</exception>
+    public static CausalLM Load(string directory, Backend backend)
+    {
+        ModelConfig config = ModelConfig.Load(directory);
+        DecoderOptions options = Families.DecoderFamilies.Options(config);
+        return new CausalLM(backend, config, options, new FolderWeights(directory));
+    }
+
+    /// <summary>A model with the active adapters merged into copies of the weights; this one and its adapters stay as they are.</summary>
+    public CausalLM MergeAndUnload()
+    {
+        Lora.MergedWeights merged = new(this);
+        return new CausalLM(Backend, Config, merged.Untied ? Options with { TiedEmbeddings = false } : Options, merged);
+    }
+
     /// <summary>The family's options.</summary>
     public DecoderOptions Options { get; }
 

@@ -1,0 +1,58 @@
+using LoraNet.Formats;
+using LoraNet.Lora;
+using LoraNet.Models;
+using LoraNet.Tensors;
+
+namespace LoraNet.Adapters;
+
+/// <summary>
+/// The tensors of adapter_model.safetensors: each parameter under <c>base_model.model.</c> + its Hugging Face name, in F32.
+/// Reading accepts F32, F16 and BF16, and ignores PEFT's copies of base weights (<c>….base_layer.weight</c>).
+/// </summary>
+public static class AdapterTensors
+{
+    /// <summary>The prefix PEFT puts before module paths.</summary>
+    public const string Prefix = "base_model.model.";
+
+    /// <summary>Writes the file, atomically; refuses non-finite values.</summary>
+    public static void Write(string path, LoraAdapter adapter)
+    {
+        IEnumerable<SafetensorsEntry> entries = adapter.Parameters.DistinctBy(p => p.Name)
+            .Select(p => SafetensorsEntry.FromSingles(Prefix + p.Name, p.ToFile(), p.FileShape));
+        SafetensorsWriter.Write(path, entries, refuseNonFinite: true);
+    }
+
+    /// <summary>Fills the parameters of an adapter from a file; every parameter must be there and every tensor must be used.</summary>
+    /// <exception cref="LoraNetException">A tensor is missing, unexpected, of another shape or not finite.</exception>
+    public static void Read(string path, LoraAdapter adapter)
+    {
+        using SafetensorsFile file = SafetensorsFile.Open(path);
+        Dictionary<string, Parameter> wanted = [];
+        foreach (Parameter parameter in adapter.Parameters) wanted.TryAdd(Prefix + parameter.Name, parameter);
+        List<string> unexpected = [.. file.Tensors.Keys.Where(name => !wanted.ContainsKey(name) && !IsBaseCopy(name))];
+        foreach ((string name, Parameter parameter) in wanted)
+        {
+            if (!file.Tensors.TryGetValue(name, out HostTensor? tensor))
+            {
+                IReadOnlyList<string> near = NearestNames.Find(name, unexpected.Count > 0 ? unexpected : file.Tensors.Keys, 2);
+                throw new LoraNetException($"{path}: tensor '{name}' is missing, though adapter_config.json implies it.",
+                    near.Count > 0 ? $"Nearest in the file: {string.Join(", ", near)}." : "The file belongs to another model or configuration.");
+            }
+            if (!tensor.Shape.SequenceEqual(parameter.FileShape))
+                throw new LoraNetException($"{path}: tensor '{name}' has shape [{string.Join(", ", tensor.Shape.ToArray())}]; this model and adapter_config.json need [{string.Join(", ", parameter.FileShape)}].",
+                    "The adapter belongs to another base model, or its rank differs from adapter_config.json.");
+            if (!tensor.DType.IsFloat()) throw new LoraNetException($"{path}: tensor '{name}' has type {tensor.DType}; a floating-point type was expected.");
+            if (tensor.FindNonFinite() >= 0) throw new LoraNetException($"{path}: tensor '{name}' contains NaN or infinity.", "The adapter is damaged; train it again or use an earlier checkpoint.");
+            parameter.FromFile(tensor.ToArray());
+        }
+        if (unexpected.Count > 0)
+        {
+            IReadOnlyList<string> near = NearestNames.Find(unexpected[0], wanted.Keys, 2);
+            throw new LoraNetException($"{path}: {unexpected.Count} tensor{(unexpected.Count == 1 ? " is" : "s are")} not part of this adapter, the first being '{unexpected[0]}'.",
+                near.Count > 0 ? $"Nearest expected: {string.Join(", ", near)}." : "The adapter belongs to another model.");
+        }
+    }
+
+    // save_embedding_layers="auto" makes PEFT add base weights of adapted embeddings and heads.
+    private static bool IsBaseCopy(string name) => name.EndsWith(".base_layer.weight", StringComparison.Ordinal);
+}
