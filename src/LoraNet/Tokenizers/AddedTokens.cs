@@ -74,7 +74,7 @@ internal sealed class AddedTokens
     }
 
     /// <summary>Finds any of several strings.</summary>
-    private sealed class Finder
+    internal sealed class Finder
     {
         private readonly SearchValues<string> _any;
         private readonly Dictionary<char, (string Text, AddedToken Token)[]> _byFirst;

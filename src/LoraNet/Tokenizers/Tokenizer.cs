@@ -36,6 +36,23 @@ public sealed class Tokenizer : ITokenizer
     /// <exception cref="LoraNetException">Nothing is there, or a file can't be understood.</exception>
     public static Tokenizer Load(string path) => TokenizerLoader.Load(path);
 
+    /// <summary>
+    /// Loads a tiktoken vocabulary with a split pattern and special tokens of your own, for models whose family <see cref="Load"/> can't tell.
+    /// </summary>
+    /// <param name="path">The file: a line for each token, base64 and rank.</param>
+    /// <param name="pattern">The regular expression that cuts the text into words.</param>
+    /// <param name="specialTokens">Special tokens and their ids.</param>
+    /// <returns>The tokenizer.</returns>
+    /// <exception cref="LoraNetException">The file or the pattern can't be understood.</exception>
+    public static Tokenizer LoadTiktoken(string path, string pattern, IReadOnlyDictionary<string, int> specialTokens)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(pattern);
+        ArgumentNullException.ThrowIfNull(specialTokens);
+        if (!File.Exists(path)) throw new LoraNetException($"{path}: no such file.", "Name a tiktoken vocabulary.");
+        return TokenizerLoader.LoadTiktoken(path, pattern, specialTokens);
+    }
+
     /// <inheritdoc/>
     public int VocabularySize { get; }
 

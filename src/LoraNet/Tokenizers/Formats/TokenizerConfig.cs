@@ -8,11 +8,15 @@ namespace LoraNet.Tokenizers;
 /// </summary>
 internal sealed class TokenizerConfig
 {
+    private const int MaxId = 1 << 24;
     private readonly List<string> _files = [];
 
     private TokenizerConfig()
     {
     }
+
+    /// <summary>No files, no statements.</summary>
+    public static TokenizerConfig Empty => new();
 
     public IReadOnlyList<string> Files => _files;
 
@@ -106,7 +110,7 @@ internal sealed class TokenizerConfig
         foreach (JsonProperty p in added.Element.EnumerateObject())
         {
             var t = new JsonFields(p.Value, f.Source, $"added_tokens_decoder[{p.Name}]");
-            if (!int.TryParse(p.Name, out int id) || id < 0) throw t.Error("is not named by a token id");
+            if (!int.TryParse(p.Name, out int id) || id is < 0 or > MaxId) throw t.Error("is not named by a token id");
             bool special = t.Bool("special", false);
             Added.RemoveAll(a => a.Id == id);
             Added.Add(new AddedToken(t.RequiredString("content"), id, special, t.Bool("normalized", !special), t.Bool("single_word", false), t.Bool("lstrip", false), t.Bool("rstrip", false)));
@@ -153,7 +157,7 @@ internal sealed class TokenizerConfig
     {
         foreach (JsonProperty p in f.Element.EnumerateObject())
         {
-            if (p.Value.ValueKind != JsonValueKind.Number || !p.Value.TryGetInt32(out int id) || id < 0) throw f.Error($"gives {Vocabulary.Show(p.Name)} no valid id");
+            if (p.Value.ValueKind != JsonValueKind.Number || !p.Value.TryGetInt32(out int id) || id is < 0 or > MaxId) throw f.Error($"gives {Vocabulary.Show(p.Name)} no valid id");
             Added.Add(new AddedToken(p.Name, id));
         }
     }

@@ -31,6 +31,12 @@ internal static class TokenizerJsonModels
     private static Vocabulary ReadVocabulary(JsonFields model)
     {
         if (model.Get("vocab") is not { ValueKind: JsonValueKind.Object } vocab) throw model.Error("lacks the object \"vocab\"");
+        return ReadVocabulary(model, vocab);
+    }
+
+    /// <summary>Reads an object from token to id.</summary>
+    public static Vocabulary ReadVocabulary(JsonFields model, JsonElement vocab)
+    {
         var entries = new List<KeyValuePair<string, int>>();
         foreach (JsonProperty p in vocab.EnumerateObject())
         {

@@ -32,8 +32,6 @@ internal sealed record BpeOptions
 /// </summary>
 internal sealed class BpeModel : ITokenModel
 {
-    private const char Meta = '\u2581';
-
     [ThreadStatic]
     private static BpeWord? t_word;
 
@@ -42,7 +40,8 @@ internal sealed class BpeModel : ITokenModel
     private readonly WordCache _cache = new();
     private readonly int _unknownId;
     private readonly bool _affixes;
-    private readonly bool _cutBeforeMeta;
+    private readonly char _space;
+    private readonly bool _cutBeforeSpace;
 
     // Initial symbols: by byte (byte-level), else by UTF-16 unit for characters of the basic plane. -1: none.
     private readonly int[] _symbols;
@@ -51,12 +50,13 @@ internal sealed class BpeModel : ITokenModel
     // Characters that take part in merges without being entries; their ids start at the vocabulary's size.
     private readonly Dictionary<string, int>? _phantoms;
 
-    public BpeModel(Vocabulary vocabulary, BpeMerges merges, BpeOptions options, Dictionary<string, int>? phantoms = null)
+    public BpeModel(Vocabulary vocabulary, BpeMerges merges, BpeOptions options, Dictionary<string, int>? phantoms = null, char space = '\u2581')
     {
         Vocabulary = vocabulary;
         _merges = merges;
         _options = options;
         _phantoms = phantoms;
+        _space = space;
         _affixes = !string.IsNullOrEmpty(options.ContinuingPrefix) || !string.IsNullOrEmpty(options.EndSuffix);
         _unknownId = vocabulary.IdOf(options.UnknownToken) ?? -1;
         _byteIds = new int[256];
@@ -77,7 +77,7 @@ internal sealed class BpeModel : ITokenModel
             }
             foreach ((string token, int id) in vocabulary.Entries)
                 if (token.Length == 1) _symbols[token[0]] = id;
-            _cutBeforeMeta = CanCutBeforeMeta();
+            _cutBeforeSpace = CanCutBeforeSpace();
         }
         else
         {
@@ -89,19 +89,19 @@ internal sealed class BpeModel : ITokenModel
 
     public void Tokenize(TextBuffer buffer, int start, int length, TokenSink sink)
     {
-        if (!_cutBeforeMeta)
+        if (!_cutBeforeSpace)
         {
             TokenizeWord(buffer, start, length, sink);
             return;
         }
-        // No token spans "x▁", so the text may be taken word by word, which makes it cacheable.
+        // No token has "▁" behind something else, so the text may be taken word by word, which makes it cacheable.
         ReadOnlySpan<char> text = buffer.Span.Slice(start, length);
         int from = 0;
         while (from < length)
         {
             int at = from + 1;
-            while (at < length && text[at - 1] == Meta) at++;
-            int cut = at < length ? text[at..].IndexOf(Meta) : -1;
+            while (at < length && text[at - 1] == _space) at++;
+            int cut = at < length ? text[at..].IndexOf(_space) : -1;
             int end = cut < 0 ? length : at + cut;
             TokenizeWord(buffer, start + from, end - from, sink);
             from = end;
@@ -326,13 +326,13 @@ internal sealed class BpeModel : ITokenModel
         Emit<byte>(buffer, start, text, ids, lengths, sink);
 
     /// <summary>Whether no entry holds "▁" behind another character, so that no merge can cross the point before a "▁".</summary>
-    private bool CanCutBeforeMeta()
+    private bool CanCutBeforeSpace()
     {
-        if (!Vocabulary.TryGetId([Meta], out _) || _options.IgnoreMerges) return false;
+        if (!Vocabulary.TryGetId([_space], out _) || _options.IgnoreMerges) return false;
         foreach ((string token, _) in Vocabulary.Entries)
         {
-            ReadOnlySpan<char> s = token.AsSpan().TrimStart(Meta);
-            if (s.Contains(Meta)) return false;
+            ReadOnlySpan<char> s = token.AsSpan().TrimStart(_space);
+            if (s.Contains(_space)) return false;
         }
         return true;
     }
