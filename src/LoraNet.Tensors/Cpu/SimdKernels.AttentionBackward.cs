@@ -1,0 +1,226 @@
+using System.Runtime.CompilerServices;
+using LoraNet.Tensors.Operators;
+using Use = LoraNet.Tensors.Cpu.ThreadScratch.Use;
+
+namespace LoraNet.Tensors.Cpu;
+
+/// <summary>
+/// Gradients of attention (Dao, 2023) in two passes without atomics: dq by blocks of queries, dk and dv by blocks of keys.
+/// P = e^(s − lse) is recomputed from the scores; δ = Σ dO⊙O; dS = P⊙(dO·Vᵀ − δ)·cap′·scale.
+/// </summary>
+internal sealed unsafe partial class SimdKernels<TSimd, TVector>
+{
+    /// <inheritdoc/>
+    public override void AttentionBackward(in AttentionProblem problem, float* dOutput, float* dQuery, float* dKey, float* dValue)
+    {
+        if (problem.HeadSize == 0) return;
+        int size = problem.HeadSize;
+        // [head][query]: log-sum-exp and delta, side by side for the tiles whose columns are queries.
+        long statistics = (long)problem.Heads * problem.Queries;
+        float* delta = ThreadScratch.Floats(Use.Partials, 2 * statistics);
+        DeltaAction deltas = new() { P = problem, DOutput = dOutput, Delta = delta, LogSumExp = delta + statistics };
+        Run(problem.Queries, statistics * size, ref deltas);
+        HeadPanels keys = HeadPanels.Create(problem.Key, problem.Keys, problem.KeyValueHeads, size, true, true, Use.Keys);
+        HeadPanels values = HeadPanels.Create(problem.Value, problem.Keys, problem.KeyValueHeads, size, true, false, Use.Values);
+        HeadPanels queries = HeadPanels.Create(problem.Query, problem.Queries, problem.Heads, size, true, true, Use.PackedA);
+        HeadPanels outputs = HeadPanels.Create(dOutput, problem.Queries, problem.Heads, size, true, true, Use.LowA);
+        long elements = (long)problem.Keys * problem.KeyValueHeads * size;
+        Run(keys.Chunks, elements, ref keys);
+        Run(values.Chunks, elements, ref values);
+        Run(queries.Chunks, statistics * size, ref queries);
+        Run(outputs.Chunks, statistics * size, ref outputs);
+        BackwardAction action = new()
+        {
+            P = problem,
+            DOutput = dOutput,
+            DQuery = dQuery,
+            DKey = dKey,
+            DValue = dValue,
+            Delta = delta,
+            LogSumExp = delta + statistics,
+            Keys = keys,
+            Values = values,
+            Queries = queries,
+            Outputs = outputs,
+            QueryTiles = (problem.Queries + TileRows - 1) / TileRows,
+            KeyTiles = (problem.Keys + TileRows - 1) / TileRows,
+        };
+        Run(
+            action.KeyTiles * problem.KeyValueHeads + action.QueryTiles * problem.Heads,
+            (long)problem.Queries * problem.Keys * problem.Heads, ref action);
+    }
+
+    private struct DeltaAction : IChunkAction
+    {
+        public AttentionProblem P;
+        public float* DOutput, Delta, LogSumExp;
+
+        public readonly void Invoke(int row)
+        {
+            for (int head = 0; head < P.Heads; head++)
+            {
+                nint at = ((nint)row * P.Heads + head) * P.HeadSize;
+                Delta[(nint)head * P.Queries + row] = RowMath<TSimd, TVector>.Dot(DOutput + at, P.Output + at, P.HeadSize);
+                LogSumExp[(nint)head * P.Queries + row] = P.LogSumExp[(nint)row * P.Heads + head];
+            }
+        }
+    }
+
+    private struct BackwardAction : IChunkAction
+    {
+        public AttentionProblem P;
+        public float* DOutput, DQuery, DKey, DValue, Delta, LogSumExp;
+        public HeadPanels Keys, Values, Queries, Outputs;
+        public int QueryTiles, KeyTiles;
+
+        public readonly void Invoke(int chunk)
+        {
+            // Blocks of keys serve a whole group of heads: the longest chunks go first.
+            int keyChunks = KeyTiles * P.KeyValueHeads;
+            if (chunk < keyChunks) KeyBlock(chunk / P.KeyValueHeads, chunk % P.KeyValueHeads);
+            else QueryBlock(QueryTiles - 1 - (chunk - keyChunks) / P.Heads, (chunk - keyChunks) % P.Heads);
+        }
+
+        private readonly void QueryBlock(int tile, int head)
+        {
+            int group = head / P.HeadsPerGroup, row = tile * TileRows, rows = Math.Min(TileRows, P.Queries - row), size = P.HeadSize;
+            nint ldq = (nint)P.Heads * size;
+            int padded = Keys.SizePanels * Columns;
+            float* scores = ThreadScratch.Floats(Use.Attention, (long)TileRows * (2 * TileColumns + padded));
+            float* slopes = scores + TileRows * TileColumns;
+            float* sums = slopes + TileRows * TileColumns;
+            new Span<float>(sums, rows * padded).Clear();
+            int[] keyStart = P.Layout.KeyStart, keyEnd = P.Layout.KeyEnd;
+            (int first, int last) = Range(keyStart, keyEnd, row, rows);
+            nint at = row * ldq + head * size;
+            float* lse = LogSumExp + (nint)head * P.Queries + row;
+            float* delta = Delta + (nint)head * P.Queries + row;
+            for (int key = first / Columns * Columns; key < last; key += TileColumns)
+            {
+                int keys = Math.Min(TileColumns, last - key), panels = (keys + Columns - 1) / Columns;
+                Tiles(P.Query + at, ldq, rows, Keys.TurnedAt(group, key), (nint)size * Columns, panels, size, scores, TileColumns, false);
+                Tiles(DOutput + at, ldq, rows, Values.TurnedAt(group, key), (nint)size * Columns, panels, size, slopes, TileColumns, false);
+                for (int i = 0; i < rows; i++)
+                {
+                    int from = Math.Clamp(keyStart[row + i] - key, 0, keys), to = Math.Max(from, Math.Clamp(keyEnd[row + i] - key, 0, keys));
+                    float* s = scores + i * TileColumns;
+                    new Span<float>(s, from).Clear();
+                    new Span<float>(s + to, keys - to).Clear();
+                    SlopesByRow(s + from, slopes + i * TileColumns + from, to - from, P.Scale, P.SoftCap, lse[i], delta[i]);
+                }
+                Tiles(scores, TileColumns, rows, Keys.StraightAt(group, key), Keys.StraightPanel, Keys.SizePanels, keys, sums, padded, true);
+            }
+            for (int i = 0; i < rows; i++) new ReadOnlySpan<float>(sums + i * padded, size).CopyTo(new Span<float>(DQuery + at + i * ldq, size));
+        }
+
+        private readonly void KeyBlock(int tile, int group)
+        {
+            int row = tile * TileRows, rows = Math.Min(TileRows, P.Keys - row), size = P.HeadSize;
+            nint ldk = (nint)P.KeyValueHeads * size;
+            int padded = Queries.SizePanels * Columns;
+            float* scores = ThreadScratch.Floats(Use.Attention, (long)TileRows * (2 * TileColumns + 2 * padded));
+            float* slopes = scores + TileRows * TileColumns;
+            float* sumK = slopes + TileRows * TileColumns;
+            float* sumV = sumK + TileRows * padded;
+            new Span<float>(sumK, 2 * TileRows * padded).Clear();
+            int[] queryStart = P.Layout.QueryStart, queryEnd = P.Layout.QueryEnd;
+            (int first, int last) = Range(queryStart, queryEnd, row, rows);
+            nint at = row * ldk + group * size;
+            for (int head = group * P.HeadsPerGroup; head < (group + 1) * P.HeadsPerGroup; head++)
+            {
+                for (int query = first / Columns * Columns; query < last; query += TileColumns)
+                {
+                    int queries = Math.Min(TileColumns, last - query), panels = (queries + Columns - 1) / Columns;
+                    Tiles(P.Key + at, ldk, rows, Queries.TurnedAt(head, query), (nint)size * Columns, panels, size, scores, TileColumns, false);
+                    Tiles(P.Value + at, ldk, rows, Outputs.TurnedAt(head, query), (nint)size * Columns, panels, size, slopes, TileColumns, false);
+                    nint statistics = (nint)head * P.Queries + query;
+                    for (int i = 0; i < rows; i++)
+                    {
+                        int from = Math.Clamp(queryStart[row + i] - query, 0, queries), to = Math.Max(from, Math.Clamp(queryEnd[row + i] - query, 0, queries));
+                        float* s = scores + i * TileColumns;
+                        float* d = slopes + i * TileColumns;
+                        new Span<float>(s, from).Clear();
+                        new Span<float>(s + to, queries - to).Clear();
+                        new Span<float>(d, from).Clear();
+                        new Span<float>(d + to, queries - to).Clear();
+                        SlopesByColumn(s + from, d + from, to - from, P.Scale, P.SoftCap, LogSumExp + statistics + from, Delta + statistics + from);
+                    }
+                    Tiles(scores, TileColumns, rows, Outputs.StraightAt(head, query), Outputs.StraightPanel, Outputs.SizePanels, queries, sumV, padded, true);
+                    Tiles(slopes, TileColumns, rows, Queries.StraightAt(head, query), Queries.StraightPanel, Queries.SizePanels, queries, sumK, padded, true);
+                }
+            }
+            for (int i = 0; i < rows; i++)
+            {
+                new ReadOnlySpan<float>(sumK + i * padded, size).CopyTo(new Span<float>(DKey + at + i * ldk, size));
+                new ReadOnlySpan<float>(sumV + i * padded, size).CopyTo(new Span<float>(DValue + at + i * ldk, size));
+            }
+        }
+
+        private static void Tiles(float* a, nint lda, int rows, float* panels, nint panelStride, int count, int depth, float* c, nint ldc, bool accumulate) =>
+            SimdKernels<TSimd, TVector>.Tiles(a, lda, rows, panels, panelStride, count, depth, c, ldc, accumulate);
+
+        private static (int First, int Last) Range(int[] start, int[] end, int row, int rows)
+        {
+            int first = int.MaxValue, last = 0;
+            for (int i = row; i < row + rows; i++)
+            {
+                if (end[i] <= start[i]) continue;
+                first = Math.Min(first, start[i]);
+                last = Math.Max(last, end[i]);
+            }
+            return (first, last);
+        }
+    }
+
+    /// <summary>Scores become dS; the columns are keys, so lse and delta are one number each.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SlopesByRow(float* s, float* dp, int count, float scale, float softCap, float lse, float delta)
+    {
+        int i = 0;
+        for (; i + TSimd.Width <= count; i += TSimd.Width)
+        {
+            Slopes<TSimd, TVector>(TSimd.Load(s + i), TSimd.Load(dp + i), scale, softCap, TSimd.Broadcast(lse), TSimd.Broadcast(delta), out _, out TVector slope);
+            TSimd.Store(slope, s + i);
+        }
+        for (; i < count; i++)
+        {
+            Slopes<SimdScalar, float>(s[i], dp[i], scale, softCap, lse, delta, out _, out float slope);
+            s[i] = slope;
+        }
+    }
+
+    /// <summary>Scores become P and dp becomes dS; the columns are queries with their own lse and delta.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SlopesByColumn(float* s, float* dp, int count, float scale, float softCap, float* lse, float* delta)
+    {
+        int i = 0;
+        for (; i + TSimd.Width <= count; i += TSimd.Width)
+        {
+            Slopes<TSimd, TVector>(TSimd.Load(s + i), TSimd.Load(dp + i), scale, softCap, TSimd.Load(lse + i), TSimd.Load(delta + i), out TVector p, out TVector slope);
+            TSimd.Store(p, s + i);
+            TSimd.Store(slope, dp + i);
+        }
+        for (; i < count; i++)
+        {
+            Slopes<SimdScalar, float>(s[i], dp[i], scale, softCap, lse[i], delta[i], out float p, out float slope);
+            s[i] = p;
+            dp[i] = slope;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Slopes<TS, TV>(TV s, TV dp, float scale, float softCap, TV lse, TV delta, out TV p, out TV slope)
+        where TS : struct, ISimd<TV> where TV : unmanaged
+    {
+        TV factor = TS.Broadcast(scale);
+        TV x = TS.Multiply(s, factor);
+        if (softCap > 0f)
+        {
+            TV inverse = TS.Broadcast(1f / softCap);
+            x = SoftCapOperator.Invoke<TS, TV>(x, TS.Broadcast(softCap), inverse);
+            factor = TS.Multiply(factor, SoftCapOperator.DerivativeFromValue<TS, TV>(x, inverse));
+        }
+        p = SimdMath.Exp<TS, TV>(TS.Subtract(x, lse));
+        slope = TS.Multiply(TS.Multiply(p, TS.Subtract(dp, delta)), factor);
+    }
+}

@@ -1,0 +1,369 @@
+using LoraNet.Tensors.Operators;
+using Use = LoraNet.Tensors.Cpu.ThreadScratch.Use;
+
+namespace LoraNet.Tensors.Cpu;
+
+/// <summary>
+/// Matrix products. The usual three levels (Goto &amp; van de Geijn, 2008): a panel of B stays in the first-level cache
+/// while all row panels of A pass; A is packed once per product, B once per model (or on the fly, per thread).
+/// </summary>
+internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool) : CpuKernels(pool)
+    where TSimd : struct, ISimd<TVector> where TVector : unmanaged
+{
+    /// <summary>Depth of a block: a panel of B of this depth fits the first-level cache with a panel of A.</summary>
+    private const int DepthBlock = 384;
+
+    /// <summary>Columns up to which a product counts as skinny: rows times rows instead of tiles.</summary>
+    private const int SkinnyColumns = 64;
+
+    /// <summary>Bytes of packed A at one time.</summary>
+    private const long PackedABytes = 12L * 1024 * 1024;
+
+    private static int MaxRows => TileKernel<TSimd, TVector>.MaxRows;
+
+    private static int Columns => TileKernel<TSimd, TVector>.Columns;
+
+    /// <inheritdoc/>
+    public override int PanelWidth => Columns;
+
+    /// <inheritdoc/>
+    public override void Gemm(ref GemmProblem p)
+    {
+        if (p.M == 0 || p.N == 0) return;
+        if (p.BSource == BSource.Rows && p.N <= SkinnyColumns && p.M > MaxRows && p.K > 0)
+        {
+            if (p.ATransposed)
+            {
+                if (p.M > p.N && p.BType == DType.F32 && p.R == 0)
+                {
+                    GemmTransposed(ref p);
+                    return;
+                }
+            }
+            else
+            {
+                // A thin B is turned once, so that rows meet rows.
+                float* turned = ThreadScratch.Floats(Use.Transposed, (long)p.N * p.K);
+                Packing.Transpose(p.B, p.BType, p.BLd, p.K, p.N, 1f, turned, p.K, 0);
+                GemmProblem dots = p;
+                dots.BSource = BSource.Columns;
+                dots.BType = DType.F32;
+                dots.B = turned;
+                dots.BLd = p.K;
+                Gemm(ref dots);
+                return;
+            }
+        }
+        if (p.BSource == BSource.Columns && !p.ATransposed && (p.M <= MaxRows || p.N <= SkinnyColumns))
+        {
+            GemmDots(ref p);
+            return;
+        }
+        GemmTiles(ref p);
+    }
+
+    /// <summary>C = Aᵀ-product with few columns, computed as its transpose, whose rows are few and whose columns are many.</summary>
+    private void GemmTransposed(ref GemmProblem p)
+    {
+        float* product = ThreadScratch.Floats(Use.Product, (long)p.M * p.N);
+        GemmProblem t = new()
+        {
+            M = p.N,
+            N = p.M,
+            K = p.K,
+            A = (float*)p.B,
+            ALd = p.BLd,
+            ATransposed = true,
+            Alpha = p.Alpha,
+            BSource = BSource.Rows,
+            BType = DType.F32,
+            B = p.A,
+            BLd = p.ALd,
+            C = product,
+            CLd = p.M,
+        };
+        GemmTiles(ref t);
+        for (int m = 0; m < p.M; m++)
+        {
+            float* c = p.C + m * p.CLd;
+            for (int n = 0; n < p.N; n++)
+            {
+                float value = product[(long)n * p.M + m];
+                if (p.Bias != null) value += p.Bias[n];
+                c[n] = p.Accumulate ? c[n] + value : value;
+            }
+        }
+    }
+
+    private void GemmDots(ref GemmProblem p)
+    {
+        DotsAction action = new() { Problem = p, ByRows = p.M > MaxRows };
+        action.Block = action.ByRows ? 24 : Math.Max(8, (p.N / (8 * Pool.Threads) + 7) / 8 * 8);
+        int chunks = ((action.ByRows ? p.M : p.N) + action.Block - 1) / action.Block;
+        Run(chunks, (long)p.M * p.N * p.K / 8, ref action);
+        if (p.R == 0) return;
+        GemmProblem low = new()
+        {
+            M = p.M,
+            N = p.N,
+            K = p.R,
+            A = p.LowA,
+            ALd = p.R,
+            Alpha = 1f,
+            B = p.LowB,
+            BLd = p.LowBLd,
+            BType = DType.F32,
+            BSource = p.LowBColumns ? BSource.Columns : BSource.Rows,
+            C = p.C,
+            CLd = p.CLd,
+            Accumulate = true,
+        };
+        Gemm(ref low);
+    }
+
+    private struct DotsAction : IChunkAction
+    {
+        public GemmProblem Problem;
+        public bool ByRows;
+        public int Block;
+
+        public readonly void Invoke(int chunk)
+        {
+            switch (Problem.BType)
+            {
+                case DType.F32: Invoke<PanelF32>(chunk); break;
+                case DType.BF16: Invoke<PanelBF16>(chunk); break;
+                default: Invoke<PanelF16>(chunk); break;
+            }
+        }
+
+        private readonly void Invoke<TPanel>(int chunk) where TPanel : struct, IPanelType
+        {
+            int first = chunk * Block;
+            if (ByRows)
+            {
+                DotKernel<TSimd, TVector>.Run<TPanel>(
+                    Problem.A + first * Problem.ALd, Problem.ALd, Math.Min(Block, Problem.M - first), (byte*)Problem.B, Problem.BLd, Problem.N,
+                    Problem.K, Problem.Alpha, Problem.Bias, Problem.C + first * Problem.CLd, Problem.CLd, Problem.Accumulate);
+                return;
+            }
+            DotKernel<TSimd, TVector>.Run<TPanel>(
+                Problem.A, Problem.ALd, Problem.M, (byte*)Problem.B + first * Problem.BLd * TPanel.Size, Problem.BLd, Math.Min(Block, Problem.N - first),
+                Problem.K, Problem.Alpha, Problem.Bias == null ? null : Problem.Bias + first, Problem.C + first, Problem.CLd, Problem.Accumulate);
+        }
+    }
+
+    private void GemmTiles(ref GemmProblem p)
+    {
+        int panels = (p.N + Columns - 1) / Columns;
+        GemmAction action = new() { P = p, Panels = panels };
+        // One row panel is read where it lies.
+        action.Direct = p.M <= MaxRows && p.Alpha == 1f;
+        if (p.R > 0)
+        {
+            action.LowB = ThreadScratch.Floats(Use.LowB, (long)panels * Columns * p.R);
+            if (!action.Direct) action.LowA = ThreadScratch.Floats(Use.LowA, (long)p.M * p.R);
+            else if (p.ATransposed)
+            {
+                action.LowA = ThreadScratch.Floats(Use.LowA, (long)p.M * p.R);
+                Packing.Transpose(p.LowA, DType.F32, p.R, p.M, p.R, 1f, action.LowA, p.M, 0);
+            }
+            else action.LowA = p.LowA;
+        }
+        int superBlock = action.Direct ? Math.Max(1, p.K) : DepthBlock * (int)Math.Max(1, PackedABytes / (sizeof(float) * (long)DepthBlock * p.M));
+        // Groups of panels share a block of A in the second-level cache; few panels are split by rows too.
+        int threads = Pool.Threads;
+        action.Group = Math.Clamp(panels / (4 * threads), 1, 4);
+        int groups = (panels + action.Group - 1) / action.Group;
+        int rowPanels = (p.M + MaxRows - 1) / MaxRows;
+        int rowSplits = threads == 1 ? 1 : Math.Clamp(4 * threads / groups, 1, Math.Max(1, rowPanels / 4));
+        action.RowBlock = (rowPanels + rowSplits - 1) / rowSplits * MaxRows;
+        action.Groups = groups;
+        int chunks = groups * ((p.M + action.RowBlock - 1) / action.RowBlock);
+        long work = (long)p.M * p.N * Math.Max(p.K, p.R) / 16;
+        for (int k0 = 0; k0 < Math.Max(1, p.K); k0 += superBlock)
+        {
+            action.K0 = k0;
+            action.K1 = Math.Min(p.K, k0 + superBlock);
+            if (!action.Direct || (p.R > 0 && k0 == 0))
+            {
+                if (!action.Direct) action.PackedA = ThreadScratch.Floats(Use.PackedA, (long)p.M * Math.Max(1, action.K1 - k0));
+                PackAction pack = new() { Gemm = action, First = k0 == 0, RowPanels = action.Direct ? 0 : rowPanels };
+                int packs = pack.RowPanels + (pack.First && p.R > 0 ? panels : 0);
+                Run(packs, action.Direct ? 0 : (long)p.M * (action.K1 - k0), ref pack);
+            }
+            Run(chunks, work, ref action);
+        }
+    }
+
+    /// <summary>Packs a row panel of A (all depth blocks of the super-block), then the panels of the low-rank phase.</summary>
+    private struct PackAction : IChunkAction
+    {
+        public GemmAction Gemm;
+        public bool First;
+        public int RowPanels;
+
+        public readonly void Invoke(int chunk)
+        {
+            ref readonly GemmProblem p = ref Gemm.P;
+            if (chunk >= RowPanels)
+            {
+                int panel = chunk - RowPanels;
+                int columns = Math.Min(Columns, p.N - panel * Columns);
+                float* low = Gemm.LowB + (long)panel * Columns * p.R;
+                if (p.LowBColumns) Packing.Transpose(p.LowB + (nint)panel * Columns * p.LowBLd, DType.F32, p.LowBLd, columns, p.R, 1f, low, Columns, Columns);
+                else Packing.Copy(p.LowB + panel * Columns, DType.F32, p.LowBLd, p.R, columns, 1f, low, Columns, Columns);
+                return;
+            }
+            int row = chunk * MaxRows;
+            int rows = Math.Min(MaxRows, p.M - row);
+            for (int k = Gemm.K0; k < Gemm.K1; k += DepthBlock)
+            {
+                int depth = Math.Min(DepthBlock, Gemm.K1 - k);
+                float* destination = Gemm.PackedA + (nint)(k - Gemm.K0) * p.M + (nint)row * depth;
+                if (p.ATransposed) Packing.Copy(p.A + k * p.ALd + row, DType.F32, p.ALd, depth, rows, p.Alpha, destination, rows, rows);
+                else Packing.Transpose(p.A + row * p.ALd + k, DType.F32, p.ALd, rows, depth, p.Alpha, destination, rows, rows);
+            }
+            if (First && p.R > 0) Packing.Transpose(p.LowA + (nint)row * p.R, DType.F32, p.R, rows, p.R, 1f, Gemm.LowA + (nint)row * p.R, rows, rows);
+        }
+    }
+
+    private struct GemmAction : IChunkAction
+    {
+        public GemmProblem P;
+        public int Panels, Group, Groups, RowBlock, K0, K1;
+        public bool Direct;
+        public float* PackedA, LowA, LowB;
+
+        public readonly void Invoke(int chunk)
+        {
+            int firstPanel = chunk % Groups * Group;
+            int lastPanel = Math.Min(Panels, firstPanel + Group);
+            int firstRow = chunk / Groups * RowBlock;
+            int lastRow = Math.Min(P.M, firstRow + RowBlock);
+            int k = K0;
+            do
+            {
+                int depth = Direct ? K1 - k : Math.Min(DepthBlock, K1 - k);
+                for (int panel = firstPanel; panel < lastPanel; panel++)
+                {
+                    if (P.BSource == BSource.Panels || (P.BSource == BSource.Rows && Direct && (panel + 1) * Columns <= P.N))
+                    {
+                        nint start = P.BSource == BSource.Panels ? ((nint)panel * P.BLd + k) * Columns : k * P.BLd + (nint)panel * Columns;
+                        nint stride = P.BSource == BSource.Panels ? Columns : P.BLd;
+                        switch (P.BType)
+                        {
+                            case DType.F32: Rows<PanelF32>(panel, (float*)P.B + start, stride, k, depth, firstRow, lastRow); break;
+                            case DType.BF16: Rows<PanelBF16>(panel, (ushort*)P.B + start, stride, k, depth, firstRow, lastRow); break;
+                            default: Rows<PanelF16>(panel, (ushort*)P.B + start, stride, k, depth, firstRow, lastRow); break;
+                        }
+                    }
+                    else if (depth <= DepthBlock) Rows<PanelF32>(panel, PackPanel(panel, k, depth), Columns, k, depth, firstRow, lastRow);
+                    else
+                    {
+                        for (int part = k; part < k + depth; part += DepthBlock)
+                        {
+                            int partDepth = Math.Min(DepthBlock, k + depth - part);
+                            Rows<PanelF32>(panel, PackPanel(panel, part, partDepth), Columns, part, partDepth, firstRow, lastRow);
+                        }
+                    }
+                }
+                k += depth;
+            }
+            while (k < K1);
+        }
+
+        /// <summary>Widens and turns one panel of B into this thread's working memory.</summary>
+        private readonly float* PackPanel(int panel, int k, int depth)
+        {
+            float* packed = ThreadScratch.Floats(Use.PackedB, DepthBlock * Columns);
+            int columns = Math.Min(Columns, P.N - panel * Columns);
+            int size = P.BType.Size();
+            byte* b = (byte*)P.B;
+            switch (P.BSource)
+            {
+                case BSource.Rows:
+                    Packing.Copy(b + (k * P.BLd + (nint)panel * Columns) * size, P.BType, P.BLd, depth, columns, 1f, packed, Columns, Columns);
+                    break;
+                case BSource.Columns:
+                    Packing.Transpose(b + ((nint)panel * Columns * P.BLd + k) * size, P.BType, P.BLd, columns, depth, 1f, packed, Columns, Columns);
+                    break;
+                default:
+                    // k runs across the packed panels, whose depth index is this product's column.
+                    for (int done = 0; done < depth;)
+                    {
+                        int source = (k + done) / Columns, offset = (k + done) % Columns;
+                        int part = Math.Min(Columns - offset, depth - done);
+                        Packing.Transpose(
+                            b + (((nint)source * P.BLd + (nint)panel * Columns) * Columns + offset) * size, P.BType, Columns, columns, part, 1f,
+                            packed + (nint)done * Columns, Columns, Columns);
+                        done += part;
+                    }
+                    break;
+            }
+            return packed;
+        }
+
+        /// <summary>All row panels against one panel of B.</summary>
+        private readonly void Rows<TPanel>(int panel, void* b, nint bStride, int k, int depth, int firstRow, int lastRow) where TPanel : struct, IPanelType
+        {
+            int column = panel * Columns;
+            int columns = Math.Min(Columns, P.N - column);
+            bool last = k + depth == P.K && P.R > 0;
+            bool load = P.Accumulate || k > 0;
+            TileArguments t = new()
+            {
+                B = b,
+                BStride = bStride,
+                Depth = depth,
+                LoadC = load,
+                Bias = P.Bias == null ? null : P.Bias + column,
+                LowDepth = last ? P.R : 0,
+                LowB = LowB + (nint)panel * Columns * P.R,
+                LowBStride = Columns,
+            };
+            bool edge = columns < Columns;
+            float* tile = edge ? ThreadScratch.Floats(Use.Tile, MaxRows * Columns) : null;
+            for (int row = firstRow; row < lastRow; row += MaxRows)
+            {
+                int rows = Math.Min(MaxRows, lastRow - row);
+                float* c = P.C + row * P.CLd + column;
+                if (edge)
+                {
+                    // The last, narrower panel goes through a full tile.
+                    for (int i = 0; i < rows; i++)
+                    {
+                        for (int j = 0; j < Columns; j++)
+                            tile[i * Columns + j] = j >= columns ? 0 : load ? c[i * P.CLd + j] : P.Bias != null ? P.Bias[column + j] : 0;
+                    }
+                    t.C = tile;
+                    t.CStride = Columns;
+                    t.LoadC = true;
+                }
+                else
+                {
+                    t.C = c;
+                    t.CStride = P.CLd;
+                }
+                if (Direct)
+                {
+                    t.A = P.ATransposed ? P.A + k * P.ALd : P.A + k;
+                    t.AStride = P.ALd;
+                    t.LowA = LowA;
+                    t.LowAStride = P.ATransposed ? P.M : P.R;
+                }
+                else
+                {
+                    t.A = PackedA + (nint)(k - K0) * P.M + (nint)row * depth;
+                    t.AStride = rows;
+                    t.LowA = LowA + (nint)row * P.R;
+                    t.LowAStride = rows;
+                }
+                if (Direct && !P.ATransposed) TileKernel<TSimd, TVector>.Run<TPanel, PlainRows>(rows, &t);
+                else TileKernel<TSimd, TVector>.Run<TPanel, PackedRows>(rows, &t);
+                if (!edge) continue;
+                for (int i = 0; i < rows; i++) new ReadOnlySpan<float>(tile + i * Columns, columns).CopyTo(new Span<float>(c + i * P.CLd, columns));
+            }
+        }
+    }
+}
