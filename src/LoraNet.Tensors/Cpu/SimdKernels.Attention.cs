@@ -176,7 +176,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
                     {
                         float correction = MathF.Exp(max[i] - highest);
                         total[i] *= correction;
-                        if (correction > 0f) ScaleRow(sums + i * padded, padded, correction);
+                        ScaleRow(sums + i * padded, padded, correction);
                         max[i] = highest;
                     }
                     total[i] += RowMath<TSimd, TVector>.ExpSum(s + from, highest, s + from, to - from);

@@ -114,7 +114,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
                 float top = SoftCapOperator.Invoke<SimdScalar, float>(max, softCap, 1f / softCap);
                 float wanted = SoftCapOperator.Invoke<SimdScalar, float>(x[target], softCap, 1f / softCap);
                 float total = CappedExpSum(x, top, null, 0f);
-                loss[row] = MathF.Log(total) + top - wanted;
+                loss[row] = MathF.Log(total) + (top - wanted);
                 if (d == null) return;
                 float slope = SoftCapOperator.DerivativeFromValue<SimdScalar, float>(wanted, 1f / softCap);
                 CappedExpSum(x, top, d, gradScale / total);
@@ -124,11 +124,11 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
             float correct = x[target];
             if (d == null)
             {
-                loss[row] = MathF.Log(ExpSum(x, max)) + max - correct;
+                loss[row] = MathF.Log(ExpSum(x, max)) + (max - correct);
                 return;
             }
             float sum = RowMath<TSimd, TVector>.ExpSum(x, max, d, columns);
-            loss[row] = MathF.Log(sum) + max - correct;
+            loss[row] = MathF.Log(sum) + (max - correct);
             ScaleInPlace(d, gradScale / sum);
             d[target] -= gradScale;
         }
