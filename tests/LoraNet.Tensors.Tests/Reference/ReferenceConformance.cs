@@ -10,6 +10,9 @@ public sealed class ReferenceF32Conformance : BackendConformance, IDisposable
 
     protected override Backend CreateReference() => new ReferenceBackend(DType.F64);
 
+    // Large cases are about tiles and threads, of which the reference has none.
+    protected override bool LargeCases => false;
+
     public void Dispose() => Backend.Dispose();
 }
 
@@ -19,6 +22,9 @@ public sealed class ReferenceBF16Conformance : BackendConformance, IDisposable
     protected override Backend Backend { get; } = new ReferenceBackend(DType.BF16);
 
     protected override Backend CreateReference() => new ReferenceBackend(DType.F64);
+
+    // Large cases are about tiles and threads, of which the reference has none.
+    protected override bool LargeCases => false;
 
     public void Dispose() => Backend.Dispose();
 }
