@@ -105,7 +105,7 @@ public sealed class Tokenizer : ITokenizer
     {
         ArgumentNullException.ThrowIfNull(text);
         TokenSink sink = Run(text, withSpans: true);
-        if (_parts.Post.TrimOffsets) TrimSpans(sink);
+        if (_parts.Post.TrimOffsets) TrimSpans(text, sink);
         if (!addSpecialTokens)
         {
             spans = sink.Spans.ToArray();
@@ -245,7 +245,7 @@ public sealed class Tokenizer : ITokenizer
     }
 
     /// <summary>Leaves the white space at the ends of a token out of its range.</summary>
-    private void TrimSpans(TokenSink sink)
+    private void TrimSpans(string text, TokenSink sink)
     {
         ReadOnlySpan<int> ids = sink.Ids;
         Span<TokenSpan> spans = sink.Spans;
@@ -258,8 +258,10 @@ public sealed class Tokenizer : ITokenizer
             while (leading < token.Length && IsSpelledSpace(token[leading])) leading++;
             while (trailing < token.Length && IsSpelledSpace(token[^(trailing + 1)])) trailing++;
             if (leading == 1 && _parts.Post.AddPrefixSpace && (i == 0 || s.Start == 0)) leading = 0;
-            int start = Math.Min(s.Start + leading, s.End);
-            int end = trailing > 0 && s.End >= trailing ? Math.Max(s.End - trailing, start) : s.End;
+            int start = s.Start;
+            int end = s.End;
+            for (; leading > 0 && start < end; leading--) start += char.IsHighSurrogate(text[start]) && start + 1 < end ? 2 : 1;
+            for (; trailing > 0 && end > start; trailing--) end -= char.IsLowSurrogate(text[end - 1]) && end - 1 > start ? 2 : 1;
             spans[i] = new TokenSpan(start, end);
         }
 

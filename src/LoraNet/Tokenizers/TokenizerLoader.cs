@@ -21,6 +21,9 @@ internal static class TokenizerLoader
     /// <summary>Reads a tokenizer.json by itself, without the files beside it.</summary>
     public static Tokenizer FromJson(string path) => Build(TokenizerJson.Read(ReadFile(path), path), TokenizerConfig.Empty, [path], template: false);
 
+    /// <summary>Reads the content of a tokenizer.json; the source is named in errors.</summary>
+    public static Tokenizer FromJson(byte[] json, string source) => Build(TokenizerJson.Read(json, source), TokenizerConfig.Empty, [], template: false);
+
     /// <summary>Loads a tiktoken vocabulary whose family is not known by its size.</summary>
     public static Tokenizer LoadTiktoken(string path, string pattern, IReadOnlyDictionary<string, int> specialTokens)
     {

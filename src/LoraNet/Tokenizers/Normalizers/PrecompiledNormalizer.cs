@@ -98,7 +98,7 @@ internal sealed class PrecompiledNormalizer(CharsMap map, bool wholeGraphemes) :
             ReadOnlySpan<char> grapheme = s.Slice(i, units);
             if (units <= 5 && Encoding.UTF8.TryGetBytes(grapheme, utf8, out int n) && n < 6 && map.TryMatch(utf8[..n], longest: false, out _, out ReadOnlySpan<byte> whole))
             {
-                Write(whole, text.Original(i, i + units), b);
+                Write(whole, text, i, i + units, b);
                 i += units;
                 continue;
             }
@@ -107,7 +107,7 @@ internal sealed class PrecompiledNormalizer(CharsMap map, bool wholeGraphemes) :
                 Rune.DecodeFromUtf16(s[i..], out Rune rune, out int used);
                 n = rune.EncodeToUtf8(utf8);
                 TokenSpan span = text.Original(i, i + used);
-                if (map.TryMatch(utf8[..n], longest: false, out _, out ReadOnlySpan<byte> one)) Write(one, span, b);
+                if (map.TryMatch(utf8[..n], longest: false, out _, out ReadOnlySpan<byte> one)) Write(one, text, i, i + used, b);
                 else b.Add(s.Slice(i, used), span.Start, span.End);
                 i += used;
             }
@@ -138,16 +138,24 @@ internal sealed class PrecompiledNormalizer(CharsMap map, bool wholeGraphemes) :
                 continue;
             }
             int matched = Encoding.UTF8.GetCharCount(window[..length]);
-            Write(replacement, text.Original(i, i + matched), b);
+            Write(replacement, text, i, i + matched, b);
             i += matched;
         }
     }
 
-    private static void Write(ReadOnlySpan<byte> utf8, TokenSpan span, TextBuilder b)
+    /// <summary>Writes a replacement: its characters take the ranges of those they replace one by one, surplus ones that of the last.</summary>
+    private static void Write(ReadOnlySpan<byte> utf8, TextBuffer text, int start, int end, TextBuilder b)
     {
         Span<char> chars = stackalloc char[2];
+        TokenSpan span = text.Original(start, start);
         while (utf8.Length > 0)
         {
+            if (start < end)
+            {
+                Rune.DecodeFromUtf16(text.Span[start..], out _, out int units);
+                span = text.Original(start, start + units);
+                start += units;
+            }
             _ = Rune.DecodeFromUtf8(utf8, out Rune rune, out int used);
             int n = rune.EncodeToUtf16(chars);
             b.Add(chars[..n], span.Start, span.End);

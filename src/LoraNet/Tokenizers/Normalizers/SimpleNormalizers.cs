@@ -67,16 +67,9 @@ internal sealed class ReplaceNormalizer(SplitPattern pattern, string content, ch
         foreach ((int at, int end) in matches)
         {
             PrependNormalizer.Copy(text, start + from, start + at, b);
-            if (end > at)
-            {
-                TokenSpan span = text.Original(start + at, start + end);
-                b.Add(content, span.Start, span.End);
-            }
-            else
-            {
-                TokenSpan span = b.LastOriginal(text.Shift);
-                b.Add(content, span.Start, span.End);
-            }
+            // Like Hugging Face's library: the new characters share the range of the last one they replace.
+            TokenSpan span = end > at ? text.Original(start + end - 1, start + end) : b.LastOriginal(text.Shift);
+            b.Add(content, span.Start, span.End);
             from = end;
         }
         PrependNormalizer.Copy(text, start + from, start + length, b);

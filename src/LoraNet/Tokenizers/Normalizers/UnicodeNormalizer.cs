@@ -54,7 +54,7 @@ internal sealed class UnicodeNormalizer : ITextNormalizer
 
     private void Flush(List<Mark> run, TextBuilder b)
     {
-        Sort(run);
+        if (Sort(run)) Realign(run);
         if (_compose) Compose(run);
         foreach (Mark m in run) b.AddCodePoint(m.Code, m.Span.Start, m.Span.End);
         run.Clear();
@@ -66,21 +66,22 @@ internal sealed class UnicodeNormalizer : ITextNormalizer
         {
             int s = code - HangulBase;
             run.Add(new Mark(LeadBase + s / (Vowels * Tails), 0, span));
-            run.Add(new Mark(VowelBase + s % (Vowels * Tails) / Tails, 0, span));
-            if (s % Tails != 0) run.Add(new Mark(TailBase + s % Tails, 0, span));
+            run.Add(new Mark(VowelBase + s % (Vowels * Tails) / Tails, 0, span, First: false));
+            if (s % Tails != 0) run.Add(new Mark(TailBase + s % Tails, 0, span, First: false));
             return;
         }
         if ((_compatibility ? Tables.Compatibility : Tables.Canonical).TryGetValue(code, out int[]? parts))
         {
-            foreach (int part in parts) run.Add(new Mark(part, Tables.ClassOf(part), span));
+            for (int k = 0; k < parts.Length; k++) run.Add(new Mark(parts[k], Tables.ClassOf(parts[k]), span, k == 0));
             return;
         }
         run.Add(new Mark(code, Tables.ClassOf(code), span));
     }
 
     /// <summary>Canonical order: marks between two starters sorted by class, stably.</summary>
-    private static void Sort(List<Mark> run)
+    private static bool Sort(List<Mark> run)
     {
+        bool moved = false;
         for (int i = 0; i < run.Count;)
         {
             if (run[i].Class == 0)
@@ -93,9 +94,29 @@ internal sealed class UnicodeNormalizer : ITextNormalizer
             if (end - i > 1)
             {
                 Mark[] sorted = run.GetRange(i, end - i).OrderBy(m => m.Class).ToArray();
-                for (int k = 0; k < sorted.Length; k++) run[i + k] = sorted[k];
+                for (int k = 0; k < sorted.Length; k++)
+                {
+                    moved |= run[i + k] != sorted[k];
+                    run[i + k] = sorted[k];
+                }
             }
             i = end;
+        }
+        return moved;
+    }
+
+    /// <summary>
+    /// Ranges stay in the order of the text when marks change places: the first parts of the decomposed characters take them in turn,
+    /// the other parts share their predecessor's, as in Hugging Face's library.
+    /// </summary>
+    private static void Realign(List<Mark> run)
+    {
+        var firsts = new Queue<TokenSpan>(run.Where(m => m.First).Select(m => m.Span).OrderBy(s => s.Start));
+        TokenSpan last = run[0].Span;
+        for (int i = 0; i < run.Count; i++)
+        {
+            if (run[i].First) last = firsts.Dequeue();
+            run[i] = run[i] with { Span = last };
         }
     }
 
@@ -127,7 +148,7 @@ internal sealed class UnicodeNormalizer : ITextNormalizer
         run.RemoveRange(kept, run.Count - kept);
     }
 
-    private readonly record struct Mark(int Code, int Class, TokenSpan Span);
+    private readonly record struct Mark(int Code, int Class, TokenSpan Span, bool First = true);
 
     /// <summary>The embedded tables; see generate_normalization.py.</summary>
     private static class Tables

@@ -9,11 +9,15 @@ namespace LoraNet.Tokenizers;
 /// </summary>
 internal static class PatternTranslator
 {
+    // Oniguruma's word characters are letters, marks, numbers of all kinds and connectors; .NET's lack some.
+    private const string Word = @"\p{L}\p{M}\p{N}\p{Pc}";
+
     public static string ToDotNet(string pattern)
     {
         var output = new StringBuilder(pattern.Length + 16);
         int atom = -1; // where the last complete item starts in the output
         var groups = new Stack<int>();
+        int foldDepth = -1; // the depth of the outermost group that ignores case
         for (int i = 0; i < pattern.Length;)
         {
             char c = pattern[i];
@@ -29,11 +33,13 @@ internal static class PatternTranslator
                     break;
                 case '(':
                     groups.Push(output.Length);
+                    if (foldDepth < 0 && pattern.AsSpan(i).StartsWith("(?i:", StringComparison.Ordinal)) foldDepth = groups.Count;
                     atom = -1;
                     output.Append(c);
                     i++;
                     break;
                 case ')':
+                    if (groups.Count == foldDepth) foldDepth = -1;
                     atom = groups.Count > 0 ? groups.Pop() : -1;
                     output.Append(c);
                     i++;
@@ -52,6 +58,12 @@ internal static class PatternTranslator
                         output.Append('?');
                         i++;
                     }
+                    break;
+                case 's' or 'S' when foldDepth >= 0:
+                    // Unicode's case folding, which .NET does not follow here, makes the long s an s.
+                    atom = output.Length;
+                    output.Append(@"[s\u017F]");
+                    i++;
                     break;
                 default:
                     atom = output.Length;
@@ -127,6 +139,13 @@ internal static class PatternTranslator
         {
             case 'h':
                 output.Append(inClass ? "0-9a-fA-F" : "[0-9a-fA-F]");
+                return i + 2;
+            case 'b' or 'B' when !inClass:
+                output.Append(c == 'b' ? $"(?:(?<=[{Word}])(?![{Word}])|(?<![{Word}])(?=[{Word}]))" : $"(?:(?<=[{Word}])(?=[{Word}])|(?<![{Word}])(?![{Word}]))");
+                return i + 2;
+            case 'w' or 'W':
+                if (inClass && c == 'W') output.Append("\\W");
+                else output.Append(inClass ? Word : c == 'W' ? $"[^{Word}]" : $"[{Word}]");
                 return i + 2;
             case 'p' or 'P' when i + 2 < p.Length && p[i + 2] == '{':
                 int close = p.IndexOf('}', i);

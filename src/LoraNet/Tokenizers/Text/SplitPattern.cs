@@ -119,8 +119,9 @@ internal sealed class SplitPattern
     private static char StandIn(int codePoint)
     {
         // Ideographs keep their script, for patterns that name it.
-        if (codePoint is (>= 0x20000 and <= 0x2FA1F) or (>= 0x30000 and <= 0x323AF)) return '\u4DB0';
-        return CharUnicodeInfo.GetUnicodeCategory(codePoint) switch
+        UnicodeCategory category = CharUnicodeInfo.GetUnicodeCategory(codePoint);
+        if (category == UnicodeCategory.OtherLetter && codePoint is >= 0x20000 and <= 0x3FFFF) return '\u4DB0';
+        return category switch
         {
             UnicodeCategory.UppercaseLetter => '\u0186',
             UnicodeCategory.LowercaseLetter => '\u0254',
