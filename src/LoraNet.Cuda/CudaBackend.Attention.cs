@@ -1,0 +1,85 @@
+using LoraNet.Cuda.Kernels;
+using LoraNet.Cuda.Runtime;
+using LoraNet.Tensors;
+
+namespace LoraNet.Cuda;
+
+/// <content>Attention.</content>
+public sealed partial class CudaBackend
+{
+    private readonly IndexPool _indexPool = new();
+
+    /// <inheritdoc/>
+    public override void Attention(in AttentionOperands operands)
+    {
+        RequireF32(operands.LogSumExp);
+        if (operands.Layout.Queries == 0 || AttendGenerated(operands)) return;
+        AttentionArgs args = Describe(operands);
+        if (operands.Key.DType != operands.Query.DType || operands.Value.DType != operands.Query.DType)
+            throw new ArgumentException("Query, key and value must have one type.");
+        _kernels.Attention.Get(operands.Query.DType, operands.Output.DType).Launch(operands.Layout.Queries, operands.Heads, AttentionGroup, args);
+    }
+
+    /// <inheritdoc/>
+    public override void AttentionBackward(in AttentionOperands operands, Tensor dOutput, Tensor dQuery, Tensor dKey, Tensor dValue)
+    {
+        RequireF32(operands.LogSumExp);
+        if (operands.Layout.Queries > 0 && AttendBackwardGenerated(operands, dOutput, dQuery, dKey, dValue)) return;
+        AttentionArgs args = Describe(operands);
+        if (dKey.DType != dQuery.DType || dValue.DType != dQuery.DType)
+            throw new ArgumentException("The gradients of query, key and value must have one type.");
+        int queries = operands.Layout.Queries, keys = operands.Layout.Keys;
+        args.DOutput = dOutput.Address;
+        args.DQuery = dQuery.Address;
+        args.DKey = dKey.Address;
+        args.DValue = dValue.Address;
+        args.Delta = Scratch(4L * queries * operands.Heads);
+        DType input = operands.Query.DType, gradient = dOutput.DType, result = dQuery.DType;
+        if (queries > 0)
+        {
+            _kernels.AttentionDelta.Get(operands.Output.DType, gradient).Launch(queries, operands.Heads, _device.Warp, args);
+            _kernels.AttentionDQuery.Get(input, gradient, result).Launch(queries, operands.Heads, AttentionGroup, args);
+        }
+        if (keys > 0) _kernels.AttentionDKeyValue.Get(input, gradient, result).Launch(keys, operands.KeyValueHeads, AttentionGroup, args);
+    }
+
+    private int AttentionGroup => Math.Min(AttentionKernels.MaxGroup, _device.MaxGroup);
+
+    private AttentionArgs Describe(in AttentionOperands operands)
+    {
+        int headSize = operands.Query.Columns / operands.Heads;
+        if (headSize > AttentionKernels.MaxHeadSize)
+            throw new LoraNetException($"Attention heads of {headSize} elements are larger than the GPU kernels' {AttentionKernels.MaxHeadSize}.", "Run on the CPU (--device cpu).");
+        DeviceLayout layout = Device(operands.Layout);
+        return new AttentionArgs
+        {
+            Query = operands.Query.Address,
+            Key = operands.Key.Address,
+            Value = operands.Value.Address,
+            Output = operands.Output.Address,
+            LogSumExp = operands.LogSumExp.Address,
+            KeyStart = layout.KeyStart,
+            KeyEnd = layout.KeyEnd,
+            QueryStart = layout.QueryStart,
+            QueryEnd = layout.QueryEnd,
+            Heads = operands.Heads,
+            KeyValueHeads = operands.KeyValueHeads,
+            HeadSize = headSize,
+            Scale = operands.Scale,
+            SoftCap = operands.SoftCap,
+        };
+    }
+
+    private DeviceLayout Device(AttentionLayout layout)
+    {
+        if (layout.Prepared is DeviceLayout ready && ready.Owner == this) return ready;
+        DeviceLayout made = new(this, _indexPool, layout);
+        layout.Prepared = made;
+        return made;
+    }
+
+    internal void UploadInts(ReadOnlySpan<int> values, nint address)
+    {
+        if (values.Length > 0) _device.Upload(System.Runtime.InteropServices.MemoryMarshal.AsBytes(values), address);
+    }
+}

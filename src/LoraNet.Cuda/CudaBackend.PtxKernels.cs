@@ -1,0 +1,151 @@
+using LoraNet.Cuda.Ptx;
+using LoraNet.Cuda.Ptx.Attention;
+using LoraNet.Cuda.Ptx.Gemm;
+using LoraNet.Cuda.Runtime;
+using LoraNet.Tensors;
+
+namespace LoraNet.Cuda;
+
+/// <content>Products and attention by the generated kernels, where they fit.</content>
+public sealed partial class CudaBackend
+{
+    private readonly GeneratedKernels? _generated;
+
+    /// <summary>Launches a product if a generated kernel takes it. Those read operands of one type: what is kept in F32 beside 16-bit
+    /// activations (A, B, bias) is rounded to their type first, as autocast does. F32 computation never rounds.</summary>
+    private bool MultiplyGenerated(in Product p)
+    {
+        if (_generated is null || p.K == 0 || InputType(p.A.Type, p.B.Type) is not { } type || (p.C.Type != type && p.C.Type != DType.F32)) return false;
+        if (_computeType == DType.F32 && (p.Rank > 0 || p.Bias.Exists) && ((p.Rank > 0 && (p.Left.Type != type || p.Right.Type != type)) || (p.Bias.Exists && p.Bias.Type != type))) return false;
+        long a = CastBytes(p.A, (long)p.M * p.K, type), b = CastBytes(p.B, (long)p.N * p.K, type);
+        long left = CastBytes(p.Left, (long)p.M * p.Rank, type), right = CastBytes(p.Right, (long)p.N * p.Rank, type), bias = CastBytes(p.Bias, p.N, type);
+        nint workspace = Scratch(GeneratedKernels.WorkspaceBytes + a + b + left + right + bias), free = workspace + (nint)GeneratedKernels.WorkspaceBytes;
+        int pitchA = p.Kind == MatMulKind.TN ? p.M : p.K, pitchB = p.Kind == MatMulKind.NT ? p.K : p.N;
+        _generated.Multiply(new GemmArgs
+        {
+            Layout = p.Kind switch { MatMulKind.NT => GemmLayout.NT, MatMulKind.NN => GemmLayout.NN, _ => GemmLayout.TN },
+            M = p.M,
+            N = p.N,
+            K = p.K,
+            In = GeneratedKernels.Type(type),
+            Out = GeneratedKernels.Type(p.C.Type),
+            A = Cast(p.A, (long)p.M * p.K, type, a, ref free),
+            Lda = pitchA,
+            B = Cast(p.B, (long)p.N * p.K, type, b, ref free),
+            Ldb = pitchB,
+            C = (ulong)p.C.Address,
+            Ldc = p.N,
+            Alpha = p.Alpha,
+            Bias = Cast(p.Bias, p.N, type, bias, ref free),
+            Addend = p.Accumulate ? (ulong)p.C.Address : 0,
+            LdAddend = p.N,
+            P = p.Rank == 0 ? 0 : Cast(p.Left, (long)p.M * p.Rank, type, left, ref free),
+            Ldp = p.Rank,
+            L = p.Rank == 0 ? 0 : Cast(p.Right, (long)p.N * p.Rank, type, right, ref free),
+            Ldl = p.Kind == MatMulKind.NT ? p.Rank : p.N,
+            R = p.Rank,
+        }, workspace);
+        return true;
+    }
+
+    /// <summary>The common type of two operands, or null when the plain kernel must mix them.</summary>
+    private DType? InputType(DType a, DType b)
+    {
+        if (a == b) return a;
+        if (_computeType == DType.F32) return null;
+        return a == DType.F32 ? b : b == DType.F32 ? a : null;
+    }
+
+    private static long CastBytes(Operand operand, long count, DType type) =>
+        operand.Exists && operand.Type != type ? Divide(count * type.Size(), 256) * 256 : 0;
+
+    private ulong Cast(Operand operand, long count, DType type, long bytes, ref nint free)
+    {
+        if (bytes == 0) return (ulong)operand.Address;
+        nint place = free;
+        free += (nint)bytes;
+        ScaleInto(operand.Address, operand.Type, 1, place, type, count, false);
+        return (ulong)place;
+    }
+
+    /// <summary>Launches the forward if a generated kernel takes it: 16-bit types and packed causal segments.</summary>
+    private bool AttendGenerated(in AttentionOperands o)
+    {
+        if (!Describe(o, out AttentionArgs args, out DeviceLayout layout)) return false;
+        if (AttentionRunner.Choose(_generated!.Arch, AttentionPass.Forward, args) is not { } kernel) return false;
+        // The kernels keep statistics head by head, the contract row by row.
+        nint statistics = Scratch(4L * o.Heads * args.LsePitch);
+        args = args with { Lse = (ulong)statistics };
+        (nint tiles, int count) = layout.Tiles(AttentionRunner.TileRows(kernel), AttentionPass.Forward);
+        _generated.Attend(kernel, args, tiles, count);
+        TransposeInto(statistics, o.Heads, args.LsePitch, o.LogSumExp.Address);
+        return true;
+    }
+
+    /// <summary>Launches the backward if generated kernels take it.</summary>
+    private bool AttendBackwardGenerated(in AttentionOperands o, Tensor dOutput, Tensor dQuery, Tensor dKey, Tensor dValue)
+    {
+        if (!Describe(o, out AttentionArgs args, out DeviceLayout layout)) return false;
+        DType type = o.Query.DType;
+        if (dOutput.DType != type || dQuery.DType != type || dKey.DType != type || dValue.DType != type) return false;
+        if (AttentionRunner.Choose(_generated!.Arch, AttentionPass.QueryGradient, args) is not { } queries) return false;
+        if (AttentionRunner.Choose(_generated.Arch, AttentionPass.KeyGradient, args) is not { } keys) return false;
+        long bytes = Divide(4L * o.Heads * args.LsePitch, 256) * 256;
+        nint statistics = Scratch(2 * bytes);
+        TransposeInto(o.LogSumExp.Address, args.LsePitch, o.Heads, statistics);
+        args = args with
+        {
+            Lse = (ulong)statistics,
+            Delta = (ulong)(statistics + (nint)bytes),
+            DO = (ulong)dOutput.Address,
+            Lddo = dOutput.Columns,
+            DQ = (ulong)dQuery.Address,
+            Lddq = dQuery.Columns,
+            DK = (ulong)dKey.Address,
+            Lddk = dKey.Columns,
+            DV = (ulong)dValue.Address,
+            Lddv = dValue.Columns,
+        };
+        (nint tiles, int count) = layout.Tiles(AttentionRunner.TileRows(queries), AttentionPass.QueryGradient);
+        _generated.Attend(queries, args, tiles, count);
+        (tiles, count) = layout.Tiles(AttentionRunner.TileRows(keys), AttentionPass.KeyGradient);
+        _generated.Attend(keys, args, tiles, count);
+        return true;
+    }
+
+    /// <summary>The operands in the generated kernels' terms; false when the layout or the types are not theirs.</summary>
+    private bool Describe(in AttentionOperands o, out AttentionArgs args, out DeviceLayout layout)
+    {
+        args = default;
+        layout = null!;
+        DType type = o.Query.DType;
+        if (_generated is null || type is not (DType.BF16 or DType.F16) || o.Key.DType != type || o.Value.DType != type || o.Output.DType != type) return false;
+        layout = Device(o.Layout);
+        if (!layout.IsPackedCausal) return false;
+        args = new AttentionArgs
+        {
+            Type = GeneratedKernels.Type(type),
+            D = o.Query.Columns / o.Heads,
+            Heads = o.Heads,
+            KvHeads = o.KeyValueHeads,
+            Rows = o.Layout.Queries,
+            KeyRows = o.Layout.Keys,
+            Scale = o.Scale,
+            Window = o.Layout.Window,
+            SoftCap = o.SoftCap,
+            Q = (ulong)o.Query.Address,
+            Ldq = o.Query.Columns,
+            K = (ulong)o.Key.Address,
+            Ldk = o.Key.Columns,
+            V = (ulong)o.Value.Address,
+            Ldv = o.Value.Columns,
+            O = (ulong)o.Output.Address,
+            Ldo = o.Output.Columns,
+            LsePitch = o.Layout.Queries,
+        };
+        return true;
+    }
+
+    /// <summary>y[columns, rows] = x[rows, columns]ᵀ, F32.</summary>
+    private void TransposeInto(nint x, int rows, int columns, nint y) => Transpose(x, DType.F32, rows, columns, y, DType.F32);
+}

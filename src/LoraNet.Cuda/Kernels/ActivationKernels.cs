@@ -1,0 +1,71 @@
+namespace LoraNet.Cuda.Kernels;
+
+/// <summary>Arguments of <see cref="ActivationKernels"/>; unused addresses are 0.</summary>
+internal struct ActivationArgs
+{
+    public long Dy, X, Up, Y, DUp, Count;
+    public int Accumulate;
+}
+
+/// <summary>y = f(x), y = f(gate)·up and their gradients.</summary>
+internal static class ActivationKernels
+{
+    public static void Forward<TF, TX, TY>(ActivationArgs a)
+        where TF : struct, IActivation
+        where TX : struct, IStorage
+        where TY : struct, IStorage
+    {
+        for (long i = Flat.First; i < a.Count; i += Flat.Step)
+        {
+            Pack x = Flat.Load<TX>(a.X, i, a.Count);
+            Flat.Store<TY>(a.Y, i, a.Count, new Pack(TF.Value(x.X), TF.Value(x.Y), TF.Value(x.Z), TF.Value(x.W)));
+        }
+    }
+
+    public static void Backward<TF, TDy, TX, TDx>(ActivationArgs a)
+        where TF : struct, IActivation
+        where TDy : struct, IStorage
+        where TX : struct, IStorage
+        where TDx : struct, IStorage
+    {
+        for (long i = Flat.First; i < a.Count; i += Flat.Step)
+        {
+            Pack dy = Flat.Load<TDy>(a.Dy, i, a.Count), x = Flat.Load<TX>(a.X, i, a.Count);
+            Pack dx = new(dy.X * TF.At(x.X).Slope, dy.Y * TF.At(x.Y).Slope, dy.Z * TF.At(x.Z).Slope, dy.W * TF.At(x.W).Slope);
+            if (a.Accumulate != 0)
+            {
+                Pack old = Flat.Load<TDx>(a.Y, i, a.Count);
+                dx = new Pack(dx.X + old.X, dx.Y + old.Y, dx.Z + old.Z, dx.W + old.W);
+            }
+            Flat.Store<TDx>(a.Y, i, a.Count, dx);
+        }
+    }
+
+    public static void Gated<TF, TGate, TUp, TY>(ActivationArgs a)
+        where TF : struct, IActivation
+        where TGate : struct, IStorage
+        where TUp : struct, IStorage
+        where TY : struct, IStorage
+    {
+        for (long i = Flat.First; i < a.Count; i += Flat.Step)
+        {
+            Pack g = Flat.Load<TGate>(a.X, i, a.Count), u = Flat.Load<TUp>(a.Up, i, a.Count);
+            Flat.Store<TY>(a.Y, i, a.Count, new Pack(TF.Value(g.X) * u.X, TF.Value(g.Y) * u.Y, TF.Value(g.Z) * u.Z, TF.Value(g.W) * u.W));
+        }
+    }
+
+    public static void GatedBackward<TF, TDy, TIn, TOut>(ActivationArgs a)
+        where TF : struct, IActivation
+        where TDy : struct, IStorage
+        where TIn : struct, IStorage
+        where TOut : struct, IStorage
+    {
+        for (long i = Flat.First; i < a.Count; i += Flat.Step)
+        {
+            Pack dy = Flat.Load<TDy>(a.Dy, i, a.Count), g = Flat.Load<TIn>(a.X, i, a.Count), u = Flat.Load<TIn>(a.Up, i, a.Count);
+            ValueAndSlope x = TF.At(g.X), y = TF.At(g.Y), z = TF.At(g.Z), w = TF.At(g.W);
+            Flat.Store<TOut>(a.Y, i, a.Count, new Pack(dy.X * u.X * x.Slope, dy.Y * u.Y * y.Slope, dy.Z * u.Z * z.Slope, dy.W * u.W * w.Slope));
+            Flat.Store<TOut>(a.DUp, i, a.Count, new Pack(dy.X * x.Value, dy.Y * y.Value, dy.Z * z.Value, dy.W * w.Value));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+using ILGPU;
+
+namespace LoraNet.Cuda.Kernels;
+
+/// <summary>Arguments of <see cref="DropoutKernels.Apply"/>.</summary>
+internal struct DropoutArgs
+{
+    public long X, Y, RowOffset;
+    public int Rows, Columns, Accumulate;
+
+    /// <summary>Halves of the key's hash, and the step.</summary>
+    public uint KeyLow, KeyHigh, Step;
+
+    /// <summary>The smallest word that is kept; 2³² keeps nothing.</summary>
+    public ulong Threshold;
+
+    /// <summary>1 / (1 − p).</summary>
+    public float Scale;
+}
+
+/// <summary>Dropout whose mask is a pure function of key, row and column: Philox4x32-10 (Salmon et al., 2011), four columns a call.</summary>
+internal static class DropoutKernels
+{
+    private struct Words
+    {
+        public uint A, B, C, D;
+    }
+
+    public static void Apply<TX, TY>(DropoutArgs a)
+        where TX : struct, IStorage
+        where TY : struct, IStorage
+    {
+        for (int m = Grid.IdxY; m < a.Rows; m += Grid.DimY)
+        {
+            long row = (long)m * a.Columns, number = a.RowOffset + m;
+            for (int c = RowWalk.FirstColumn; c < a.Columns; c += RowWalk.ColumnStep)
+            {
+                Words random = Philox((uint)(c >> 2), (uint)number, (uint)(number >> 32), a.Step, a.KeyLow, a.KeyHigh);
+                Pack x = Stored.LoadRow<TX>(a.X, row, c, a.Columns);
+                Pack y = new(
+                    random.A >= a.Threshold ? x.X * a.Scale : 0f, random.B >= a.Threshold ? x.Y * a.Scale : 0f,
+                    random.C >= a.Threshold ? x.Z * a.Scale : 0f, random.D >= a.Threshold ? x.W * a.Scale : 0f);
+                if (a.Accumulate != 0)
+                {
+                    Pack old = Stored.LoadRow<TY>(a.Y, row, c, a.Columns);
+                    y = new Pack(old.X + y.X, old.Y + y.Y, old.Z + y.Z, old.W + y.W);
+                }
+                Stored.StoreRow<TY>(a.Y, row, c, a.Columns, y);
+            }
+        }
+    }
+
+    private static Words Philox(uint c0, uint c1, uint c2, uint c3, uint k0, uint k1)
+    {
+        for (int round = 0; round < 10; round++)
+        {
+            uint high0 = DeviceMath.MultiplyHigh(0xD2511F53, c0), low0 = 0xD2511F53 * c0;
+            uint high1 = DeviceMath.MultiplyHigh(0xCD9E8D57, c2), low1 = 0xCD9E8D57 * c2;
+            c0 = high1 ^ c1 ^ k0;
+            c1 = low1;
+            c2 = high0 ^ c3 ^ k1;
+            c3 = low0;
+            k0 += 0x9E3779B9;
+            k1 += 0xBB67AE85;
+        }
+        Words words = default;
+        words.A = c0;
+        words.B = c1;
+        words.C = c2;
+        words.D = c3;
+        return words;
+    }
+}

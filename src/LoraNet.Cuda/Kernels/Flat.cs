@@ -1,0 +1,35 @@
+using ILGPU;
+
+namespace LoraNet.Cuda.Kernels;
+
+/// <summary>Walks over all elements of tensors of one shape, a pack a step; any grid and group size covers everything.</summary>
+internal static class Flat
+{
+    public static long First => 4L * (Grid.IdxX * Group.DimX + Group.IdxX);
+
+    public static long Step => 4L * Grid.DimX * Group.DimX;
+
+    public static Pack Load<T>(long address, long i, long count)
+        where T : struct, IStorage
+    {
+        if (i + 4 <= count) return T.LoadPack(address, i);
+        Pack p = default;
+        p.X = T.Load(address, i);
+        if (i + 1 < count) p.Y = T.Load(address, i + 1);
+        if (i + 2 < count) p.Z = T.Load(address, i + 2);
+        return p;
+    }
+
+    public static void Store<T>(long address, long i, long count, Pack value)
+        where T : struct, IStorage
+    {
+        if (i + 4 <= count)
+        {
+            T.StorePack(address, i, value);
+            return;
+        }
+        T.Store(address, i, value.X);
+        if (i + 1 < count) T.Store(address, i + 1, value.Y);
+        if (i + 2 < count) T.Store(address, i + 2, value.Z);
+    }
+}

@@ -1,0 +1,185 @@
+using ILGPU;
+
+namespace LoraNet.Cuda.Kernels;
+
+/// <summary>Four neighbouring elements in binary32, the unit in which kernels move data (8 or 16 bytes a thread).</summary>
+internal struct Pack
+{
+    public float X, Y, Z, W;
+
+    public Pack(float x, float y, float z, float w) => (X, Y, Z, W) = (x, y, z, w);
+}
+
+/// <summary>
+/// How an element type lies in memory. Kernels are generic over it, so that each is written once; all arithmetic is
+/// binary32. Addresses are plain 64-bit numbers: kernel arguments are then flat structs that the driver copies as they
+/// are, and the same code runs on ILGPU's CPU accelerator.
+/// </summary>
+internal interface IStorage
+{
+    /// <summary>Bytes of one element.</summary>
+    static abstract int Size { get; }
+
+    /// <summary>Element <paramref name="index"/> widened to binary32; exact.</summary>
+    static abstract float Load(long address, long index);
+
+    /// <summary>Rounds to nearest even and stores.</summary>
+    static abstract void Store(long address, long index, float value);
+
+    /// <summary>Four elements from <paramref name="index"/> on; the first must be 8-byte aligned.</summary>
+    static abstract Pack LoadPack(long address, long index);
+
+    /// <summary>Stores four elements; the first must be 8-byte aligned.</summary>
+    static abstract void StorePack(long address, long index, Pack value);
+}
+
+/// <summary>IEEE 754 binary32.</summary>
+internal readonly unsafe struct StoredF32 : IStorage
+{
+    public static int Size => 4;
+
+    public static float Load(long address, long index) => *(float*)(address + index * 4);
+
+    public static void Store(long address, long index, float value) => *(float*)(address + index * 4) = value;
+
+    public static Pack LoadPack(long address, long index)
+    {
+        ulong low = *(ulong*)(address + index * 4), high = *(ulong*)(address + index * 4 + 8);
+        return new Pack(Interop.IntAsFloat((uint)low), Interop.IntAsFloat((uint)(low >> 32)),
+            Interop.IntAsFloat((uint)high), Interop.IntAsFloat((uint)(high >> 32)));
+    }
+
+    public static void StorePack(long address, long index, Pack value)
+    {
+        *(ulong*)(address + index * 4) = Interop.FloatAsInt(value.X) | (ulong)Interop.FloatAsInt(value.Y) << 32;
+        *(ulong*)(address + index * 4 + 8) = Interop.FloatAsInt(value.Z) | (ulong)Interop.FloatAsInt(value.W) << 32;
+    }
+}
+
+/// <summary>bfloat16 as 16-bit integers.</summary>
+internal readonly unsafe struct StoredBF16 : IStorage
+{
+    public static int Size => 2;
+
+    public static float Load(long address, long index) => Widen(*(ushort*)(address + index * 2));
+
+    public static void Store(long address, long index, float value) => *(ushort*)(address + index * 2) = (ushort)Narrow(value);
+
+    public static Pack LoadPack(long address, long index)
+    {
+        ulong bits = *(ulong*)(address + index * 2);
+        uint low = (uint)bits, high = (uint)(bits >> 32);
+        return new Pack(Interop.IntAsFloat(low << 16), Interop.IntAsFloat(low & 0xffff0000),
+            Interop.IntAsFloat(high << 16), Interop.IntAsFloat(high & 0xffff0000));
+    }
+
+    public static void StorePack(long address, long index, Pack value)
+    {
+        uint low = Narrow(value.X) | Narrow(value.Y) << 16, high = Narrow(value.Z) | Narrow(value.W) << 16;
+        *(ulong*)(address + index * 2) = low | (ulong)high << 32;
+    }
+
+    public static float Widen(uint bits) => Interop.IntAsFloat(bits << 16);
+
+    /// <summary>Round to nearest even; NaN stays NaN.</summary>
+    public static uint Narrow(float value)
+    {
+        uint bits = Interop.FloatAsInt(value);
+        uint rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+        return (bits & 0x7fffffff) > 0x7f800000 ? (bits >> 16) | 0x40 : rounded;
+    }
+}
+
+/// <summary>IEEE 754 binary16 as 16-bit integers, converted by integer arithmetic: ILGPU's own narrowing truncates on the CPU.</summary>
+internal readonly unsafe struct StoredF16 : IStorage
+{
+    public static int Size => 2;
+
+    public static float Load(long address, long index) => Widen(*(ushort*)(address + index * 2));
+
+    public static void Store(long address, long index, float value) => *(ushort*)(address + index * 2) = (ushort)Narrow(value);
+
+    public static Pack LoadPack(long address, long index)
+    {
+        ulong bits = *(ulong*)(address + index * 2);
+        uint low = (uint)bits, high = (uint)(bits >> 32);
+        return new Pack(Widen(low & 0xffff), Widen(low >> 16), Widen(high & 0xffff), Widen(high >> 16));
+    }
+
+    public static void StorePack(long address, long index, Pack value)
+    {
+        uint low = Narrow(value.X) | Narrow(value.Y) << 16, high = Narrow(value.Z) | Narrow(value.W) << 16;
+        *(ulong*)(address + index * 2) = low | (ulong)high << 32;
+    }
+
+    public static float Widen(uint bits)
+    {
+        // Seen as the bits of a binary32 the value is 2^112 too small, subnormals included; exponent 31 means infinity or NaN.
+        float magnitude = Interop.IntAsFloat((bits & 0x7fff) << 13) * 5.192296858534828e33f;
+        uint result = (bits & 0x7c00) == 0x7c00 ? 0x7f800000 | (bits & 0x3ff) << 13 : Interop.FloatAsInt(magnitude);
+        return Interop.IntAsFloat(result | (bits & 0x8000) << 16);
+    }
+
+    /// <summary>Round to nearest even; overflow gives infinity, NaN stays NaN.</summary>
+    public static uint Narrow(float value)
+    {
+        uint bits = Interop.FloatAsInt(value), sign = (bits >> 16) & 0x8000, magnitude = bits & 0x7fffffff;
+        if (magnitude > 0x7f800000) return sign | 0x7e00;
+        if (magnitude >= 0x477ff000) return sign | 0x7c00;
+        // Below 2^-14: adding 0.5 moves the wanted bits to the bottom of the fraction, rounded by the hardware.
+        if (magnitude < 0x38800000) return sign | (Interop.FloatAsInt(Interop.IntAsFloat(magnitude) + 0.5f) - 0x3f000000);
+        return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1)) >> 13);
+    }
+}
+
+/// <summary>Accesses that decide at run time: small operands (bias, norm weights) whose type need not multiply the kernels.</summary>
+internal static unsafe class Stored
+{
+    /// <summary>Numbers of the storage types in kernel arguments and kernel tables.</summary>
+    public const int F32 = 0, BF16 = 1, F16 = 2;
+
+    /// <summary>Element <paramref name="index"/> of an array whose storage is <paramref name="kind"/>.</summary>
+    public static float Load(int kind, long address, long index)
+    {
+        if (kind == F32) return StoredF32.Load(address, index);
+        return kind == BF16 ? StoredBF16.Load(address, index) : StoredF16.Load(address, index);
+    }
+
+    public static int LoadInt(long address, long index) => *(int*)(address + index * 4);
+
+    /// <summary>Columns c..c+3 of a row of <paramref name="columns"/> elements that begins at element <paramref name="row"/>;
+    /// past the end zeros. Rows whose length is a multiple of 4 keep every pack aligned.</summary>
+    public static Pack LoadRow<T>(long address, long row, int c, int columns)
+        where T : struct, IStorage
+    {
+        if ((columns & 3) == 0) return T.LoadPack(address, row + c);
+        Pack p = default;
+        p.X = T.Load(address, row + c);
+        if (c + 1 < columns) p.Y = T.Load(address, row + c + 1);
+        if (c + 2 < columns) p.Z = T.Load(address, row + c + 2);
+        if (c + 3 < columns) p.W = T.Load(address, row + c + 3);
+        return p;
+    }
+
+    /// <summary>Counterpart of <see cref="LoadRow"/>; stores only inside the row.</summary>
+    public static void StoreRow<T>(long address, long row, int c, int columns, Pack value)
+        where T : struct, IStorage
+    {
+        if ((columns & 3) == 0)
+        {
+            T.StorePack(address, row + c, value);
+            return;
+        }
+        T.Store(address, row + c, value.X);
+        if (c + 1 < columns) T.Store(address, row + c + 1, value.Y);
+        if (c + 2 < columns) T.Store(address, row + c + 2, value.Z);
+        if (c + 3 < columns) T.Store(address, row + c + 3, value.W);
+    }
+
+    /// <summary>Columns c..c+3 of a vector of any storage; past the end zeros.</summary>
+    public static Pack LoadVector(int kind, long address, int c, int columns)
+    {
+        if (kind == F32) return LoadRow<StoredF32>(address, 0, c, columns);
+        return kind == BF16 ? LoadRow<StoredBF16>(address, 0, c, columns) : LoadRow<StoredF16>(address, 0, c, columns);
+    }
+}

@@ -1,0 +1,161 @@
+using System.Reflection;
+using System.Text;
+using LoraNet.Cuda.Driver;
+
+namespace LoraNet.Cuda.Runtime;
+
+/// <summary>Runs on an NVIDIA card through its driver: one context, one stream.</summary>
+internal sealed unsafe class CudaRuntime : DeviceRuntime
+{
+    [ThreadStatic]
+    private static nint t_current;
+
+    private readonly PtxCompiler _compiler;
+    private readonly UploadRing _ring;
+    private readonly List<nint> _modules = [];
+
+    public CudaRuntime(int ordinal)
+    {
+        Device = CudaDevice.OpenPrimary(ordinal);
+        t_current = Device.Context;
+        CudaError.Check(Native.cuStreamCreate(out nint stream, 1), "cuStreamCreate");
+        Stream = stream;
+        _compiler = new PtxCompiler();
+        _ring = new UploadRing(stream);
+    }
+
+    /// <summary>The card.</summary>
+    public CudaDevice Device { get; }
+
+    /// <summary>The stream on which everything is queued.</summary>
+    public nint Stream { get; }
+
+    public override string Name => $"{Device.Name} (compute capability {Device.Major}.{Device.Minor})";
+
+    public override int PreferredGroup => 256;
+
+    public override int MaxGroup => 1024;
+
+    public override int Warp => 32;
+
+    public override int ManyGroups => Device.Multiprocessors * 32;
+
+    public override int GemmSide => 16;
+
+    /// <summary>Driver calls refer to the calling thread's context.</summary>
+    public void Bind()
+    {
+        if (t_current == Device.Context) return;
+        Device.MakeCurrent();
+        t_current = Device.Context;
+    }
+
+    public override nint Allocate(long bytes)
+    {
+        Bind();
+        int result = Native.cuMemAlloc_v2(out ulong address, (nuint)bytes);
+        if (result == 2)
+        {
+            (long free, long total) = CudaDevice.MemoryInfo();
+            throw new LoraNetException(
+                $"Not enough memory on {Device.Name}: {Mebibytes(bytes)} more were asked for, {Mebibytes(free)} of {Mebibytes(total)} are free.",
+                "Use a smaller batch or sequence length, turn on gradient checkpointing, or close other programs on the GPU.");
+        }
+        CudaError.Check(result, "cuMemAlloc");
+        return (nint)address;
+
+        static string Mebibytes(long n) => $"{n / 1048576.0:N1} MiB";
+    }
+
+    public override void Free(nint address)
+    {
+        Bind();
+        CudaError.Check(Native.cuMemFree_v2((ulong)address), "cuMemFree");
+    }
+
+    public override void Upload(ReadOnlySpan<byte> source, nint destination)
+    {
+        Bind();
+        _ring.Upload(source, destination);
+    }
+
+    public override void Download(nint source, Span<byte> destination)
+    {
+        Bind();
+        if (destination.Length > 0)
+        {
+            fixed (byte* p = destination)
+                CudaError.Check(Native.cuMemcpyDtoHAsync_v2(p, (ulong)source, (nuint)destination.Length, Stream), "cuMemcpyDtoHAsync");
+        }
+        // Also where nothing is copied: a download promises that queued work is done. The span is pinned only above, but the copy
+        // from pageable memory has returned by then, so it no longer touches the host.
+        CudaError.Check(Native.cuStreamSynchronize(Stream), "a queued kernel or copy");
+    }
+
+    public override void Copy(nint source, nint destination, long bytes)
+    {
+        Bind();
+        CudaError.Check(Native.cuMemcpyDtoDAsync_v2((ulong)destination, (ulong)source, (nuint)bytes, Stream), "cuMemcpyDtoDAsync");
+    }
+
+    public override void Zero(nint address, long bytes)
+    {
+        Bind();
+        if (bytes > 0) CudaError.Check(Native.cuMemsetD8Async((ulong)address, 0, (nuint)bytes, Stream), "cuMemsetD8Async");
+    }
+
+    public override void Synchronize()
+    {
+        Bind();
+        CudaError.Check(Native.cuStreamSynchronize(Stream), "a queued kernel or copy");
+    }
+
+    public override CompiledKernel<TArgs> Compile<TArgs>(MethodInfo method)
+    {
+        (string text, string entry) = _compiler.Compile(method);
+        Bind();
+        byte[] image = Encoding.ASCII.GetBytes(text + '\0'), name = Encoding.ASCII.GetBytes(entry + '\0'), log = new byte[8192];
+        fixed (byte* i = image, n = name, l = log)
+        {
+            int* options = stackalloc int[2] { 5, 6 }; // CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES
+            void** values = stackalloc void*[2] { l, (void*)(nint)log.Length };
+            int result = Native.cuModuleLoadDataEx(out nint module, i, 2, options, values);
+            if (result != 0)
+            {
+                int length = Math.Max(0, Array.IndexOf(log, (byte)0));
+                throw new InvalidOperationException($"The driver refused kernel {method}: {CudaError.Describe(result)} {Encoding.ASCII.GetString(log, 0, length)}");
+            }
+            _modules.Add(module);
+            CudaError.Check(Native.cuModuleGetFunction(out nint function, module, n), $"cuModuleGetFunction({entry})");
+            return new CudaKernel<TArgs>(this, function, method.Name);
+        }
+    }
+
+    public override void Dispose()
+    {
+        Bind();
+        _ = Native.cuStreamSynchronize(Stream);
+        foreach (nint module in _modules) _ = Native.cuModuleUnload(module);
+        _modules.Clear();
+        _ring.Dispose();
+        _ = Native.cuStreamDestroy_v2(Stream);
+        _compiler.Dispose();
+        t_current = 0;
+        _ = Native.cuDevicePrimaryCtxRelease_v2(Device.Ordinal);
+    }
+
+    private sealed class CudaKernel<TArgs>(CudaRuntime runtime, nint function, string name) : CompiledKernel<TArgs>
+        where TArgs : unmanaged
+    {
+        public override void Launch(int gridX, int gridY, int group, in TArgs args)
+        {
+            runtime.Bind();
+            fixed (TArgs* p = &args)
+            {
+                void* parameter = p;
+                int result = Native.cuLaunchKernel(function, (uint)gridX, (uint)gridY, 1, (uint)group, 1, 1, 0, runtime.Stream, &parameter, null);
+                if (result != 0) CudaError.Check(result, name);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
+using LoraNet.Cuda.Ptx.Attention;
+using LoraNet.Tensors;
+
+namespace LoraNet.Cuda.Runtime;
+
+/// <summary>Device copies of a layout's ranges. A layout lives as long as a batch; its memory goes back to the pool when the
+/// garbage collector finds it unused, which stream order makes safe: later uploads come after all earlier launches.</summary>
+internal sealed class DeviceLayout
+{
+    private readonly IndexPool _pool;
+    private readonly List<(nint Address, long Bytes)> _blocks = [];
+    private readonly List<(int TileRows, AttentionPass Pass, nint Address, int Count)> _tiles = [];
+    private readonly AttentionLayout _layout;
+
+    public DeviceLayout(CudaBackend owner, IndexPool pool, AttentionLayout layout)
+    {
+        Owner = owner;
+        _pool = pool;
+        int queries = layout.Queries, keys = layout.Keys;
+        _layout = layout;
+        IsPackedCausal = PackedCausal(layout);
+        KeyStart = Rent(8L * queries + 8L * keys);
+        KeyEnd = KeyStart + 4 * queries;
+        QueryStart = KeyEnd + 4 * queries;
+        QueryEnd = QueryStart + 4 * keys;
+        owner.UploadInts(layout.KeyStart, KeyStart);
+        owner.UploadInts(layout.KeyEnd, KeyEnd);
+        owner.UploadInts(layout.QueryStart, QueryStart);
+        owner.UploadInts(layout.QueryEnd, QueryEnd);
+    }
+
+    ~DeviceLayout()
+    {
+        foreach ((nint address, long bytes) in _blocks) _pool.Return(address, bytes);
+    }
+
+    public CudaBackend Owner { get; }
+
+    public nint KeyStart { get; }
+
+    public nint KeyEnd { get; }
+
+    public nint QueryStart { get; }
+
+    public nint QueryEnd { get; }
+
+    /// <summary>True when a query sees exactly the keys of its segment up to itself, or the last <c>Window</c> of them: the only
+    /// layouts of the generated kernels.</summary>
+    public bool IsPackedCausal { get; }
+
+    /// <summary>The work list of a generated kernel, made once.</summary>
+    public unsafe (nint Address, int Count) Tiles(int tileRows, AttentionPass pass)
+    {
+        foreach ((int rows, AttentionPass made, nint at, int count) in _tiles)
+            if (rows == tileRows && made == pass) return (at, count);
+        AttentionTiles.Tile[] tiles = AttentionTiles.Packed(_layout.SegmentOffsets, tileRows, pass);
+        nint address = Rent((long)tiles.Length * sizeof(AttentionTiles.Tile));
+        Owner.UploadInts(MemoryMarshal.Cast<AttentionTiles.Tile, int>(tiles), address);
+        _tiles.Add((tileRows, pass, address, tiles.Length));
+        return (address, tiles.Length);
+    }
+
+    private static bool PackedCausal(AttentionLayout layout)
+    {
+        if (!layout.Causal || layout.SegmentOffsets.Length == 0 || layout.Keys != layout.Queries) return false;
+        // A window counts positions; where those have gaps it is not a fixed number of rows.
+        for (int s = 0; s + 1 < layout.SegmentOffsets.Length; s++)
+        {
+            int first = layout.SegmentOffsets[s];
+            for (int i = first; i < layout.SegmentOffsets[s + 1]; i++)
+            {
+                int start = layout.Window > 0 ? Math.Max(first, i - layout.Window + 1) : first;
+                if (layout.KeyStart[i] != start || layout.KeyEnd[i] != i + 1) return false;
+            }
+        }
+        return true;
+    }
+
+    private nint Rent(long bytes)
+    {
+        (nint address, long size) = _pool.Rent(Owner, bytes);
+        _blocks.Add((address, size));
+        return address;
+    }
+}
+
+/// <summary>Blocks for index arrays, reused so that a new batch does not allocate on the device.</summary>
+internal sealed class IndexPool
+{
+    private readonly ConcurrentQueue<(nint Address, long Bytes)> _free = new();
+
+    /// <summary>A block of at least <paramref name="bytes"/> bytes.</summary>
+    public (nint Address, long Bytes) Rent(CudaBackend backend, long bytes)
+    {
+        // Powers of two, so that batches of similar size fit each other's blocks.
+        long size = (long)System.Numerics.BitOperations.RoundUpToPowerOf2((ulong)Math.Max(bytes, 4096));
+        for (int i = _free.Count; i > 0 && _free.TryDequeue(out (nint Address, long Bytes) block); i--)
+        {
+            if (block.Bytes == size) return block;
+            _free.Enqueue(block);
+        }
+        return (backend.AllocateMemory(size), size);
+    }
+
+    /// <summary>Takes a block back; called from the finalizer thread.</summary>
+    public void Return(nint address, long bytes) => _free.Enqueue((address, bytes));
+}

@@ -1,0 +1,42 @@
+using LoraNet.Cuda.Ptx;
+using LoraNet.Cuda.Ptx.Attention;
+using LoraNet.Cuda.Ptx.Gemm;
+using LoraNet.Tensors;
+
+namespace LoraNet.Cuda.Runtime;
+
+/// <summary>The kernels written as PTX text (tensor cores, few-row products, flash attention) on one card. They take the common cases;
+/// what they leave is for the plain C# kernels.</summary>
+internal sealed class GeneratedKernels(CudaRuntime runtime)
+{
+    private readonly PtxModuleCache _cache = new(runtime.Device);
+    private GemmRunner? _products;
+    private AttentionRunner? _attention;
+
+    /// <summary>Memory for partial sums that products may split into.</summary>
+    public const long WorkspaceBytes = 32 << 20;
+
+    public PtxArch Arch => _cache.Device.Arch;
+
+    /// <summary>Launches a product.</summary>
+    public void Multiply(in Ptx.Gemm.GemmArgs args, nint workspace)
+    {
+        runtime.Bind();
+        (_products ??= new GemmRunner(_cache)).Run(args, runtime.Stream, (ulong)workspace, WorkspaceBytes);
+    }
+
+    /// <summary>Launches one pass of attention.</summary>
+    public void Attend(IKernelSpec kernel, in Ptx.Attention.AttentionArgs args, nint tiles, int count)
+    {
+        runtime.Bind();
+        (_attention ??= new AttentionRunner(_cache)).Run(kernel, args, (ulong)tiles, count, runtime.Stream);
+    }
+
+    public static PtxType Type(DType dtype) => dtype switch
+    {
+        DType.BF16 => PtxType.BF16,
+        DType.F16 => PtxType.F16,
+        DType.F32 => PtxType.F32,
+        _ => throw new ArgumentException($"No GPU kernel computes with {dtype}."),
+    };
+}
