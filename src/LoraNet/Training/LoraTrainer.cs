@@ -1,8 +1,11 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using LoraNet.Models;
 using LoraNet.Tensors;
 using LoraNet.Tensors.Autograd;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace LoraNet.Training;
 
@@ -10,7 +13,7 @@ namespace LoraNet.Training;
 /// Trains the active adapter of a model. The loop is <see cref="RunAsync"/>: take rows, forward and backward each
 /// micro-batch, update, evaluate, save.
 /// </summary>
-public sealed class LoraTrainer : IDisposable
+public sealed partial class LoraTrainer : IDisposable
 {
     private readonly CausalLM _model;
     private readonly IReadOnlyList<TokenRow> _rows;
@@ -19,14 +22,17 @@ public sealed class LoraTrainer : IDisposable
     private readonly Tape _tape;
     private readonly Tensor _lossSum;
     private readonly ForwardContext _context;
+    private readonly ILogger _logger;
+    private string? _dataHash;
 
     /// <summary>Prepares a run; nothing is trained yet.</summary>
     /// <param name="model">The model with an active, trainable adapter.</param>
     /// <param name="rows">Training rows; each has at least one trained token.</param>
     /// <param name="options">Settings.</param>
     /// <param name="evalRows">Held-out rows, or null.</param>
+    /// <param name="logger">Receives skipped steps, evaluations and checkpoints.</param>
     /// <exception cref="LoraNetException">No rows, nothing trainable, or a row without a trained token.</exception>
-    public LoraTrainer(CausalLM model, IReadOnlyList<TokenRow> rows, TrainingOptions options, IReadOnlyList<TokenRow>? evalRows = null)
+    public LoraTrainer(CausalLM model, IReadOnlyList<TokenRow> rows, TrainingOptions options, IReadOnlyList<TokenRow>? evalRows = null, ILogger? logger = null)
     {
         options.Validate();
         if (rows.Count == 0) throw new LoraNetException("There are no training rows.", "Check the data file and its filters.");
@@ -35,6 +41,7 @@ public sealed class LoraTrainer : IDisposable
         List<Parameter> parameters = [.. model.TrainableParameters.DistinctBy(p => p.Value)];
         if (parameters.Count == 0) throw new LoraNetException("Nothing is trainable.", "Attach an adapter with AddAdapter, or activate one with SetAdapter.");
         (_model, _rows, _evalRows, Options) = (model, rows, evalRows ?? [], options);
+        _logger = logger ?? NullLogger.Instance;
         Optimizer = new Optimizer(model.Backend, parameters, options);
         Order = new RowOrder(rows.Count, options.BatchSize * options.GradientAccumulation, options.Seed, options.Shuffle);
         TotalSteps = options.MaxSteps ?? Math.Max(1, (int)Math.Ceiling(options.Epochs * Order.StepsPerEpoch));
@@ -45,6 +52,9 @@ public sealed class LoraTrainer : IDisposable
         _lossSum = model.Backend.Create(model.Backend.ParameterType, 1);
         _context = new ForwardContext { Training = true, Seed = options.Seed };
     }
+
+    /// <summary>The trained model.</summary>
+    public CausalLM Model => _model;
 
     /// <summary>Settings of the run.</summary>
     public TrainingOptions Options { get; }
@@ -61,35 +71,67 @@ public sealed class LoraTrainer : IDisposable
     /// <summary>Steps of the whole run.</summary>
     public int TotalSteps { get; }
 
-    /// <summary>Steps done; set by resuming.</summary>
-    public int CompletedSteps { get; set; }
+    /// <summary>A hash of all training rows, so that a run is not resumed on other data.</summary>
+    public string DataHash
+    {
+        get
+        {
+            if (_dataHash is not null) return _dataHash;
+            using System.Security.Cryptography.IncrementalHash hash = System.Security.Cryptography.IncrementalHash.CreateHash(System.Security.Cryptography.HashAlgorithmName.SHA256);
+            foreach (TokenRow row in _rows)
+            {
+                hash.AppendData(MemoryMarshal.AsBytes(row.InputIds.AsSpan()));
+                hash.AppendData(MemoryMarshal.AsBytes(row.Labels.AsSpan()));
+                if (row.AttentionMask is not null) hash.AppendData(MemoryMarshal.AsBytes(row.AttentionMask.AsSpan()));
+                hash.AppendData([255]);
+            }
+            return _dataHash = Convert.ToHexStringLower(hash.GetHashAndReset());
+        }
+    }
+
+    /// <summary>Where the run stands; restored by <see cref="CheckpointStore"/>.</summary>
+    public TrainerState State { get; set; } = new();
 
     /// <summary>Bytes of step buffers.</summary>
     public long ArenaBytes => _arena.ReservedBytes;
 
-    /// <summary>Runs the remaining steps. A cancelled token ends the run after the step at hand.</summary>
-    public async IAsyncEnumerable<StepResult> RunAsync([EnumeratorCancellation] CancellationToken cancellationToken = default)
+    /// <summary>
+    /// Runs the remaining steps. A cancelled token ends the run after the step at hand, with a checkpoint if there is a store.
+    /// </summary>
+    /// <param name="checkpoints">Where checkpoints go, or null for none.</param>
+    /// <param name="progress">Receives each step besides the enumeration.</param>
+    /// <param name="cancellationToken">Ends the run after the step at hand.</param>
+    /// <exception cref="LoraNetException">Three steps in a row were not finite.</exception>
+    public async IAsyncEnumerable<StepResult> RunAsync(
+        CheckpointStore? checkpoints = null, IProgress<StepResult>? progress = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        int skippedInARow = 0;
-        while (CompletedSteps < TotalSteps && !cancellationToken.IsCancellationRequested)
+        while (State.CompletedSteps < TotalSteps && !State.Stopped && !cancellationToken.IsCancellationRequested)
         {
             StepResult result = Step();
-            skippedInARow = result.Applied ? 0 : skippedInARow + 1;
-            if (_evalRows.Count > 0 && (CompletedSteps == TotalSteps || (Options.EvalSteps > 0 && CompletedSteps % Options.EvalSteps == 0)))
-                result = result with { EvalLoss = Evaluate(_evalRows).Loss };
-            yield return result;
-            if (skippedInARow == 3)
+            if (!result.Applied) LogSkipped(result.Step, result.Loss, result.GradientNorm);
+            if (State.SkippedInARow == 3)
                 throw new LoraNetException($"Loss or gradient was not finite in three steps in a row, the last being step {result.Step}.", "Lower --learning-rate; the last good checkpoint is intact.");
+            bool last = State.CompletedSteps == TotalSteps;
+            if (_evalRows.Count > 0 && (last || (Options.EvalSteps > 0 && State.CompletedSteps % Options.EvalSteps == 0)))
+            {
+                result = result with { EvalLoss = Evaluate(_evalRows).Loss };
+                Judge(result.EvalLoss.Value);
+            }
+            bool due = Options.SaveSteps > 0 && State.CompletedSteps % Options.SaveSteps == 0;
+            bool best = result.EvalLoss is not null && State.BestStep == State.CompletedSteps && Options.EarlyStoppingPatience > 0;
+            if (checkpoints is not null && (due || best || cancellationToken.IsCancellationRequested)) checkpoints.Save(this);
+            progress?.Report(result);
+            yield return result;
             await Task.Yield();
         }
     }
 
-    /// <summary>One optimizer step.</summary>
+    /// <summary>One optimizer step: zero gradients, forward and backward of each micro-batch, clip, update.</summary>
     public StepResult Step()
     {
         Stopwatch watch = Stopwatch.StartNew();
         Backend backend = _model.Backend;
-        int step = CompletedSteps;
+        int step = State.CompletedSteps;
         int[] indices = Order.Rows(step).ToArray();
         int trained = indices.Sum(i => _rows[i].TrainedTokens);
         _context.Step = (uint)step;
@@ -105,11 +147,12 @@ public sealed class LoraTrainer : IDisposable
             backend.Synchronize();
         }
         double rate = Schedule.At(step);
+        Optimizer.Updates = State.Updates;
         (double norm, bool applied) = Optimizer.Step(rate, _lossSum);
         double loss = backend.Download(_lossSum)[0] / trained;
-        CompletedSteps++;
-        double epoch = CompletedSteps / (double)Order.StepsPerEpoch;
-        return new StepResult(CompletedSteps, epoch, loss, norm, rate, trained, (int)tokens, watch.Elapsed.TotalMilliseconds, applied);
+        State = State with { CompletedSteps = step + 1, Updates = Optimizer.Updates, SkippedInARow = applied ? 0 : State.SkippedInARow + 1 };
+        double epoch = (step + 1) / (double)Order.StepsPerEpoch;
+        return new StepResult(step + 1, epoch, loss, norm, rate, trained, (int)tokens, watch.Elapsed.TotalMilliseconds, applied);
     }
 
     /// <summary>Mean loss over the trained tokens of <paramref name="rows"/>, without dropout.</summary>
@@ -122,4 +165,23 @@ public sealed class LoraTrainer : IDisposable
         _model.Backend.Free(_lossSum);
         _arena.Dispose();
     }
+
+    private void Judge(double evalLoss)
+    {
+        bool better = State.BestEvalLoss is null || evalLoss < State.BestEvalLoss;
+        State = better
+            ? State with { BestEvalLoss = evalLoss, BestStep = State.CompletedSteps, EvaluationsWithoutImprovement = 0 }
+            : State with { EvaluationsWithoutImprovement = State.EvaluationsWithoutImprovement + 1 };
+        if (Options.EarlyStoppingPatience > 0 && State.EvaluationsWithoutImprovement >= Options.EarlyStoppingPatience)
+        {
+            State = State with { Stopped = true };
+            LogStopped(State.CompletedSteps, State.BestEvalLoss!.Value, State.BestStep);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Step {Step} was skipped: loss {Loss} or gradient norm {Norm} is not finite.")]
+    private partial void LogSkipped(int step, double loss, double norm);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Stopped early after step {Step}: the best evaluation loss is {Best} at step {BestStep}.")]
+    private partial void LogStopped(int step, double best, int bestStep);
 }

@@ -8,7 +8,6 @@ namespace LoraNet.Training;
 /// </summary>
 public sealed class RowOrder
 {
-    private readonly int _count;
     private readonly ulong _seed;
     private readonly bool _shuffle;
     private int _epoch = -1;
@@ -21,9 +20,12 @@ public sealed class RowOrder
     /// <param name="shuffle">False keeps the file's order in every epoch.</param>
     public RowOrder(int count, int rowsPerStep, ulong seed, bool shuffle)
     {
-        (_count, RowsPerStep, _seed, _shuffle) = (count, rowsPerStep, seed, shuffle);
+        (Count, RowsPerStep, _seed, _shuffle) = (count, rowsPerStep, seed, shuffle);
         StepsPerEpoch = (count + rowsPerStep - 1) / rowsPerStep;
     }
+
+    /// <summary>Rows of the data set.</summary>
+    public int Count { get; }
 
     /// <summary>Rows of a full step.</summary>
     public int RowsPerStep { get; }
@@ -37,17 +39,17 @@ public sealed class RowOrder
         int epoch = step / StepsPerEpoch;
         if (epoch != _epoch) Permute(epoch);
         int first = step % StepsPerEpoch * RowsPerStep;
-        return _order.AsSpan(first, Math.Min(RowsPerStep, _count - first));
+        return _order.AsSpan(first, Math.Min(RowsPerStep, Count - first));
     }
 
     private void Permute(int epoch)
     {
-        if (_order.Length != _count) _order = new int[_count];
-        for (int i = 0; i < _count; i++) _order[i] = i;
+        if (_order.Length != Count) _order = new int[Count];
+        for (int i = 0; i < Count; i++) _order[i] = i;
         _epoch = epoch;
         if (!_shuffle) return;
         DropoutKey key = DropoutKey.Create(_seed, "row order", "", (uint)epoch);
-        for (int i = _count - 1; i > 0; i--)
+        for (int i = Count - 1; i > 0; i--)
         {
             (uint high, uint low, _, _) = Philox.Block(key, i, 0);
             ulong word = ((ulong)high << 32) | low;

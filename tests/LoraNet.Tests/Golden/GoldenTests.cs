@@ -4,6 +4,7 @@ using LoraNet.Lora;
 using LoraNet.Models;
 using LoraNet.Tensors;
 using LoraNet.Tensors.Autograd;
+using LoraNet.Tensors.Cpu;
 using LoraNet.Tensors.Reference;
 using LoraNet.Testing;
 using LoraNet.Training;
@@ -21,26 +22,43 @@ public sealed class GoldenTests(Xunit.Abstractions.ITestOutputHelper output)
     public static TheoryData<string, string> Cases()
     {
         TheoryData<string, string> data = [];
-        foreach (string backend in new[] { "reference" })
+        foreach (string backend in _backends)
             foreach (string name in new[] { "llama-tied-attn", "llama-untied-mlp-rslora-llama3rope", "llama-dora", "llama-patterns-bias", "llama-embed-lmhead",
                 "llama-modules-to-save", "llama-all-linear-leftpad", "mistral", "qwen2", "qwen3", "smollm3", "olmo2" })
                 data.Add(name, backend);
         return data;
     }
 
+    /// <summary>Cases in the repository, made by tests/fixtures/generate.py.</summary>
+    public static TheoryData<string, string> Fixtures()
+    {
+        TheoryData<string, string> data = [];
+        foreach (string backend in _backends)
+            foreach (string folder in Directory.GetDirectories(Path.Combine(TestData.Fixtures, "golden")).Order(StringComparer.Ordinal))
+                data.Add(Path.GetFileName(folder), backend);
+        return data;
+    }
+
+    private static readonly string[] _backends = ["reference", "cpu"];
+
     [SharedTheory]
     [MemberData(nameof(Cases))]
-    public void MatchesPeft(string name, string backendName)
+    public void MatchesPeft(string name, string backendName) => Compare(TestData.SharedPath("reference", name), backendName);
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void FixturesMatchPeft(string name, string backendName) => Compare(Path.Combine(TestData.Fixtures, "golden", name), backendName);
+
+    private void Compare(string folder, string backendName)
     {
         using Backend backend = CreateBackend(backendName);
-        using ReferenceCase golden = new(TestData.SharedPath("reference", name));
+        using ReferenceCase golden = new(folder);
         using CausalLM model = CausalLM.Load(golden.Folder, backend);
         using Arena arena = new(backend);
         Differences table = new();
 
         CompareForward("base");
-        LoraAdapter adapter = model.AddAdapter(golden.Config());
-        AdapterTensors.Read(Path.Combine(golden.Folder, "adapter_init", "adapter_model.safetensors"), adapter);
+        LoraAdapter adapter = AdapterFile.Load(Path.Combine(golden.Folder, "adapter_init"), model);
         Assert.Equal(golden.Json.GetProperty("trainable_parameters").GetInt64(), adapter.ParameterCount);
         CompareForward("init");
 
@@ -59,8 +77,7 @@ public sealed class GoldenTests(Xunit.Abstractions.ITestOutputHelper output)
         CompareForward("trained");
         if (Directory.Exists(Path.Combine(golden.Folder, "second")))
         {
-            LoraAdapter second = model.AddAdapter(golden.Config(), "second");
-            AdapterTensors.Read(Path.Combine(golden.Folder, "second", "adapter_model.safetensors"), second);
+            AdapterFile.Load(Path.Combine(golden.Folder, "second"), model, "second");
             CompareForward("second");
             model.SetAdapter("default");
             CompareForward("trained");
@@ -102,6 +119,7 @@ public sealed class GoldenTests(Xunit.Abstractions.ITestOutputHelper output)
     internal static Backend CreateBackend(string name) => name switch
     {
         "reference" => new ReferenceBackend(),
+        "cpu" => new CpuBackend(),
         _ => throw new ArgumentOutOfRangeException(nameof(name)),
     };
 

@@ -40,27 +40,5 @@ internal sealed class ReferenceCase : IDisposable
         int[] Row(float[] values, int r) => [.. values.Skip(r * length).Take(length).Select(v => (int)v)];
     }
 
-    /// <summary>The settings the case was made with.</summary>
-    public LoraConfig Config()
-    {
-        JsonElement l = Json.GetProperty("lora");
-        return new LoraConfig
-        {
-            Rank = l.GetProperty("r").GetInt32(),
-            Alpha = l.GetProperty("lora_alpha").GetDouble(),
-            TargetModules = l.GetProperty("target_modules").ValueKind == JsonValueKind.String ? ModuleSelector.AllLinearLayers : ModuleSelector.Of(Strings("target_modules")),
-            UseRsLora = Flag("use_rslora"),
-            UseDora = Flag("use_dora"),
-            Bias = l.GetProperty("bias").GetString() == "lora_only" ? BiasTraining.LoraOnly : BiasTraining.None,
-            ModulesToSave = l.TryGetProperty("modules_to_save", out _) ? Strings("modules_to_save") : [],
-            RankPattern = l.TryGetProperty("rank_pattern", out JsonElement rp) ? [.. rp.EnumerateObject().Select(p => KeyValuePair.Create(p.Name, p.Value.GetInt32()))] : [],
-            AlphaPattern = l.TryGetProperty("alpha_pattern", out JsonElement ap) ? [.. ap.EnumerateObject().Select(p => KeyValuePair.Create(p.Name, p.Value.GetDouble()))] : [],
-            LayersToTransform = l.TryGetProperty("layers_to_transform", out JsonElement lt) ? [.. lt.EnumerateArray().Select(e => e.GetInt32())] : null,
-        };
-
-        bool Flag(string name) => l.TryGetProperty(name, out JsonElement v) && v.GetBoolean();
-        string[] Strings(string name) => [.. l.GetProperty(name).EnumerateArray().Select(e => e.GetString()!)];
-    }
-
     public void Dispose() => Expected.Dispose();
 }

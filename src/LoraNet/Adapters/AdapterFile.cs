@@ -1,0 +1,82 @@
+using LoraNet.Lora;
+using LoraNet.Models;
+
+namespace LoraNet.Adapters;
+
+/// <summary>Reads and writes adapters as PEFT does: a folder with adapter_config.json and adapter_model.safetensors.</summary>
+public static class AdapterFile
+{
+    /// <summary>Name of the tensor file.</summary>
+    public const string TensorFileName = "adapter_model.safetensors";
+
+    /// <summary>Writes an adapter into a folder. Each file appears whole or not at all.</summary>
+    /// <param name="directory">The folder; created if needed.</param>
+    /// <param name="model">The model the adapter belongs to.</param>
+    /// <param name="adapter">The adapter.</param>
+    /// <exception cref="LoraNetException">The folder is not writable, or a value is not finite.</exception>
+    public static void Save(string directory, PretrainedModel model, LoraAdapter adapter)
+    {
+        try
+        {
+            Directory.CreateDirectory(directory);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new LoraNetException($"The folder '{directory}' cannot be created: {e.Message}", "Choose a writable folder with --output.", e);
+        }
+        AdapterTensors.Write(Path.Combine(directory, TensorFileName), adapter);
+        bool fanInFanOut = adapter.Layers.Keys.Any(path => model.Find(path) is LinearModule { Weight.Transposed: true });
+        LoraConfig config = adapter.Config with { TargetModules = Explicit(model, adapter) };
+        AdapterConfigJson.Write(Path.Combine(directory, AdapterConfigJson.FileName), PeftAdapterConfig.From(config, fanInFanOut));
+    }
+
+    /// <summary>Reads an adapter, attaches it to <paramref name="model"/> and makes it active.</summary>
+    /// <param name="directory">A PEFT folder.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="name">Name to attach it under.</param>
+    /// <param name="trainable">True to go on training it.</param>
+    /// <param name="warn">Receives what is odd but harmless, such as pattern entries that match nothing (PEFT writes such).</param>
+    /// <param name="change">Changes settings that do not affect shapes, such as dropout, before the adapter is built.</param>
+    /// <exception cref="LoraNetException">A file is missing or malformed, or the adapter does not fit the model.</exception>
+    public static LoraAdapter Load(
+        string directory, PretrainedModel model, string name = "default", bool trainable = true, Action<string>? warn = null, Func<LoraConfig, LoraConfig>? change = null)
+    {
+        LoraConfig config = ReadConfig(directory);
+        if (change is not null) config = change(config);
+        string tensors = Path.Combine(directory, TensorFileName);
+        if (!File.Exists(tensors))
+            throw new LoraNetException($"'{directory}' has no {TensorFileName}.", File.Exists(Path.Combine(directory, "adapter_model.bin"))
+                ? "It holds adapter_model.bin, a pickle file; save it again in PEFT with safe_serialization=True." : "Give the folder that PEFT or loranet wrote.");
+        LoraAdapter adapter = AdapterBuilder.Create(model, name, config, seed: 0, strict: false, warn);
+        try
+        {
+            AdapterTensors.Read(tensors, adapter);
+        }
+        catch
+        {
+            adapter.Dispose();
+            throw;
+        }
+        return model.Attach(adapter, trainable);
+    }
+
+    /// <summary>Reads only the settings.</summary>
+    /// <exception cref="LoraNetException">adapter_config.json is missing or malformed.</exception>
+    public static LoraConfig ReadConfig(string directory)
+    {
+        string path = Path.Combine(directory, AdapterConfigJson.FileName);
+        if (!File.Exists(path)) throw new LoraNetException($"'{directory}' has no {AdapterConfigJson.FileName}, so it is not an adapter.", "Give the folder that PEFT or loranet wrote.");
+        return AdapterConfigJson.Read(path).ToLoraConfig(path);
+    }
+
+    /// <summary>all-linear as names, as PEFT writes it: the last parts of the adapted paths where they select the same modules, else whole paths.</summary>
+    private static ModuleSelector? Explicit(PretrainedModel model, LoraAdapter adapter)
+    {
+        if (adapter.Config.TargetModules is not { AllLinear: true }) return adapter.Config.TargetModules;
+        List<string> names = [.. adapter.Layers.Keys.Select(p => p[(p.LastIndexOf('.') + 1)..]).Distinct().Order(StringComparer.Ordinal)];
+        ModuleSelector byName = ModuleSelector.Of(names);
+        LoraConfig candidate = adapter.Config with { TargetModules = byName };
+        bool same = AdapterBuilder.FindTargets(model, candidate, strict: false).Select(t => t.Module.Path).ToHashSet().SetEquals(adapter.Layers.Keys);
+        return same ? byName : ModuleSelector.Of([.. adapter.Layers.Keys.Order(StringComparer.Ordinal)]);
+    }
+}
