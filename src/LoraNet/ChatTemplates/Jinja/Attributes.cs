@@ -71,6 +71,8 @@ internal static class Attributes
 
     public static object? GetItem(RenderContext context, object? target, object? key)
     {
+        context.ChargeReading(key);
+        context.ChargeReading(target);
         switch (target)
         {
             case Undefined u:
@@ -167,6 +169,7 @@ internal static class Attributes
         if (target is not (string or Markup or PySequence)) throw new TemplateFault($"a {Py.TypeName(target)} can't be sliced");
         if (!IsBound(start) || !IsBound(stop) || !IsBound(step)) throw new TemplateFault("a slice needs whole numbers");
         if (step is not null && Num.Big(step).IsZero) throw new TemplateFault("a slice's step is zero");
+        context.ChargeReading(target);
         string? text = Py.AsText(target);
         string[]? points = text is not null && PyText.HasSurrogates(text) ? PyText.Points(text) : null;
         int count = points?.Length ?? text?.Length ?? ((PySequence)target).Count;

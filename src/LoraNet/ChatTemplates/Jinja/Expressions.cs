@@ -208,7 +208,12 @@ internal sealed class CallExpr(int line, Expr target, ArgumentList arguments) : 
         if (target is AttributeExpr attribute)
         {
             object? self = attribute.Target.Eval(context);
-            if (Attributes.Method(self, attribute.Name) is { } body) return body(context, self!, With(arguments.Eval(context), caller));
+            if (Attributes.Method(self, attribute.Name) is { } body)
+            {
+                context.ChargeReading(self);
+                return body(context, self!, With(arguments.Eval(context), caller));
+            }
+
             return Call(context, Attributes.GetAttribute(context, self, attribute.Name), caller);
         }
 
@@ -251,6 +256,7 @@ internal sealed class FilterExpr(int line, Expr? input, string name, ArgumentLis
     {
         CallArgs args = arguments.Eval(context);
         context.Enter(Line);
+        context.ChargeReading(value);
         return (_body ?? throw Fault(Line))(context, value, args);
     }
 
@@ -270,6 +276,7 @@ internal sealed class TestExpr(int line, Expr input, string name, ArgumentList a
         object? value = input.Eval(context);
         CallArgs args = arguments.Eval(context);
         context.Enter(Line);
+        context.ChargeReading(value);
         return (_body ?? throw Fault(Line))(context, value, args);
     }
 

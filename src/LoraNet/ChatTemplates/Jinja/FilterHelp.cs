@@ -82,6 +82,7 @@ internal static class FilterHelp
             return value is Undefined && fallback is not null ? fallback : value;
         }
 
+        context.Charge(text.Length >> 3);
         foreach (string part in text.Split('.'))
         {
             object key = part.Length is > 0 and < 18 && part.All(char.IsAsciiDigit) ? long.Parse(part, System.Globalization.CultureInfo.InvariantCulture) : part;

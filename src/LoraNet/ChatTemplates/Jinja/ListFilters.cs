@@ -184,7 +184,11 @@ internal static class ListFilters
             if (args.Positional.Length == 0) throw new TemplateFault("map needs a filter's name or attribute=");
             FilterBody filter = Filters.Get(args.Positional[0]);
             CallArgs rest = args.Skip(1);
-            map = item => filter(context, item, rest);
+            map = item =>
+            {
+                context.ChargeReading(item);
+                return filter(context, item, rest);
+            };
         }
 
         foreach (object? item in Py.Iterate(context, value)) yield return map(item);
@@ -200,6 +204,7 @@ internal static class ListFilters
         foreach (object? item in Py.Iterate(context, value))
         {
             object? subject = attribute ? FilterHelp.Follow(context, item, args.Positional[0]) : item;
+            context.ChargeReading(subject);
             bool holds = test is null ? Py.Truth(subject) : test(context, subject, rest);
             if (holds == wanted) yield return item;
         }

@@ -8,6 +8,7 @@ internal static class Operators
         if (a is Undefined u) throw u.Fault();
         if (op == "%" && Py.AsText(a) is { } format)
         {
+            context.ChargeReading(a);
             string made = PercentFormat.Apply(context, format, b);
             return a is Markup ? new Markup(made) : made;
         }

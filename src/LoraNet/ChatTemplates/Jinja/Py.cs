@@ -181,7 +181,12 @@ internal static class Py
     public static bool Equal(RenderContext context, object? a, object? b)
     {
         context.EnterValue();
-        if (a is string x && b is string y) return x == y;
+        if (a is string x && b is string y)
+        {
+            if (x.Length == y.Length) context.ChargeReading(x);
+            return x == y;
+        }
+
         if (ReferenceEquals(a, b)) return true;
         if (Num.Is(a) && Num.Is(b)) return Num.Compare(a!, b!) == 0;
         switch (a, b)
@@ -218,6 +223,7 @@ internal static class Py
         if (a is Undefined u) throw u.Fault();
         if (b is Undefined v) throw v.Fault();
         if (Num.Is(a) && Num.Is(b)) return Num.Compare(a!, b!);
+        context.ChargeReading(a);
         if (AsText(a) is { } s && AsText(b) is { } t) return Math.Sign(PyText.Compare(s, t));
         if ((a is PyList && b is PyList) || (a is PyTuple && b is PyTuple))
         {
@@ -242,6 +248,7 @@ internal static class Py
                     ? text.Contains(part, StringComparison.Ordinal)
                     : throw new TemplateFault($"'in' on a string needs a string before it, not a {TypeName(item)}");
             case PyDict dict:
+                context.ChargeReading(item);
                 return dict.TryGet(PyDict.CheckKey(item), out _);
             case PyView { Kind: "keys" } view:
                 return view.Dict.TryGet(PyDict.CheckKey(item), out _);
@@ -315,9 +322,11 @@ internal static class Py
 
                 break;
             case PyIterator iterator:
-                while (iterator.Items.MoveNext())
+                while (true)
                 {
-                    context.Charge(1);
+                    // A generator over a generator over ... recurses here.
+                    context.EnterValue();
+                    if (!iterator.Items.MoveNext()) break;
                     yield return iterator.Items.Current;
                 }
 

@@ -5,6 +5,9 @@ namespace LoraNet.ChatTemplates.Jinja;
 /// <summary>A dict that keeps the order of its keys and compares keys as Python does (1, 1.0 and True are one key).</summary>
 internal sealed class PyDict
 {
+    // No template needs larger tuples as keys; the bound keeps hashing cheap and shallow.
+    private const int MaxKeyParts = 64;
+
     private static readonly object s_noneKey = new();
     private readonly List<(object? Key, object? Value)> _entries = [];
     private readonly Dictionary<object, int> _index = new(KeyComparer.Instance);
@@ -48,12 +51,21 @@ internal sealed class PyDict
     }
 
     /// <summary>Whether a value can be a key; lists, dicts and namespaces can't.</summary>
-    public static bool IsHashable(object? value) => value switch
+    public static bool IsHashable(object? value)
     {
-        PyList or PyDict or PyView => false,
-        PyTuple t => Array.TrueForAll(t.Items, IsHashable),
-        _ => true,
-    };
+        int budget = MaxKeyParts;
+        return IsHashable(value, ref budget);
+    }
+
+    private static bool IsHashable(object? value, ref int budget)
+    {
+        if (value is PyList or PyDict or PyView) return false;
+        if (value is not PyTuple tuple) return true;
+        if ((budget -= tuple.Count + 1) < 0) throw new TemplateFault($"a tuple of more than {MaxKeyParts} parts can't be a dict key");
+        foreach (object? item in tuple.Items)
+            if (!IsHashable(item, ref budget)) return false;
+        return true;
+    }
 
     /// <summary>Faults as Python does when a value can't be a key.</summary>
     public static object? CheckKey(object? key) => IsHashable(key)
@@ -64,29 +76,26 @@ internal sealed class PyDict
     {
         public static readonly KeyComparer Instance = new();
 
-        // A tuple nested deeper than this is no key anyone means; the bound keeps hashing cheap.
-        private const int MaxDepth = 16;
+        public new bool Equals(object? x, object? y) => Same(x, y);
 
-        public new bool Equals(object? x, object? y) => Same(x, y, 0);
+        public int GetHashCode(object key) => Hash(key);
 
-        public int GetHashCode(object key) => Hash(key, 0);
-
-        private static bool Same(object? x, object? y, int depth)
+        private static bool Same(object? x, object? y)
         {
             if (ReferenceEquals(x, y)) return true;
             if (x is string a && y is string b) return a == b;
             if (x is PyTuple s && y is PyTuple t)
             {
-                if (s.Count != t.Count || depth > MaxDepth) return false;
+                if (s.Count != t.Count) return false;
                 for (int i = 0; i < s.Count; i++)
-                    if (!Same(s[i], t[i], depth + 1)) return false;
+                    if (!Same(s[i], t[i])) return false;
                 return true;
             }
 
             return Py.AsText(x) is { } p ? p == Py.AsText(y) : Num.Is(x) && Num.Is(y) && Num.Compare(x!, y!) == 0;
         }
 
-        private static int Hash(object? key, int depth)
+        private static int Hash(object? key)
         {
             switch (key)
             {
@@ -105,9 +114,8 @@ internal sealed class PyDict
                 case BigInteger big:
                     return ((double)big).GetHashCode();
                 case PyTuple t:
-                    if (depth > MaxDepth) throw new TemplateFault("a tuple nested this deep can't be a dict key");
                     var hash = default(HashCode);
-                    foreach (object? item in t.Items) hash.Add(Hash(item, depth + 1));
+                    foreach (object? item in t.Items) hash.Add(Hash(item));
                     return hash.ToHashCode();
                 default:
                     return key.GetHashCode();

@@ -55,6 +55,12 @@ internal sealed class RenderContext(ChatTemplateLimits limits, Func<DateTime> cl
         Charge(length >> 3);
     }
 
+    /// <summary>Charges for reading all of a value's text; small texts and other values cost nothing beyond their node.</summary>
+    public void ChargeReading(object? value)
+    {
+        if (Py.AsText(value) is { Length: > 64 } text) Charge(text.Length >> 3);
+    }
+
     /// <summary>Stops a text that has grown too long.</summary>
     public void CheckLength(long length)
     {

@@ -106,5 +106,9 @@ internal delegate object? MethodBody(RenderContext context, object self, CallArg
 
 internal sealed class BoundMethod(string name, object self, MethodBody body) : PyCallable(name)
 {
-    public override object? Call(RenderContext context, CallArgs args) => body(context, self, args);
+    public override object? Call(RenderContext context, CallArgs args)
+    {
+        context.ChargeReading(self);
+        return body(context, self, args);
+    }
 }
