@@ -1,0 +1,18 @@
+using System.CommandLine;
+
+namespace LoraNet.Cli.Commands;
+
+/// <summary>The commands in the order of --help.</summary>
+internal static class AllCommands
+{
+    /// <summary>Creates them.</summary>
+    public static IEnumerable<Command> Create(CommandContext context) =>
+    [
+        TrainCommand.Create(context),
+        EvalCommand.Create(context),
+        MergeCommand.Create(context),
+    ];
+
+    /// <summary>The flag that every command has.</summary>
+    public static Option<bool> JsonOption() => new("--json") { Description = "Print the result as one JSON object on standard output; progress goes to standard error." };
+}

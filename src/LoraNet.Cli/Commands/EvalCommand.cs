@@ -1,0 +1,100 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text.Json.Nodes;
+using LoraNet.Adapters;
+using LoraNet.Cli.Output;
+using LoraNet.Cli.Settings;
+using LoraNet.Data;
+using LoraNet.Formats;
+using LoraNet.Models;
+using LoraNet.Tensors;
+using LoraNet.Training;
+
+namespace LoraNet.Cli.Commands;
+
+/// <summary><c>loranet eval</c>: loss, perplexity and token count of a data file; with <c>--logits</c> also every logit.</summary>
+internal static class EvalCommand
+{
+    private static readonly IReadOnlyList<Setting> _settings =
+        [.. TrainSettings.Some("model", "adapter", "data", "max-length", "packing", "train-on", "batch-size"), .. BackendFactory.Settings];
+
+    public static Command Create(CommandContext context)
+    {
+        Command command = new("eval", "Loss, perplexity and token count of a data file.");
+        SettingOptions.AddTo(command, _settings, recipe: true);
+        Option<string> logits = new("--logits") { Description = "Also write logits, f32 [rows, longest, vocabulary], to this safetensors file.", HelpName = "FILE" };
+        Option<bool> json = AllCommands.JsonOption();
+        command.Add(logits);
+        command.Add(json);
+        command.SetAction((parse, _) => Task.FromResult(Run(SettingOptions.Read(parse, context.Host, _settings), context.Terminal(parse.GetValue(json)), context.Host, parse.GetValue(logits))));
+        return command;
+    }
+
+    private static int Run(SettingValues values, Terminal terminal, CommandHost host, string? logitsPath)
+    {
+        string modelFolder = values.Required("model"), dataPath = values.Required("data");
+        if (values.Switch("packing")) throw values.Error("packing", "--packing changes nothing in an evaluation.", "Leave it out.");
+        if (values.Text("train-on") is "last" or "all") throw values.Error("train-on", $"--train-on {values.Text("train-on")} is not supported yet.", "Use rows with labels of their own.");
+        int batchSize = values.Integer("batch-size") ?? 8;
+        if (batchSize < 1) throw values.Error("batch-size", "--batch-size must be at least 1.");
+        using Backend backend = BackendFactory.Create(values, host);
+        using CausalLM model = ModelFolder.Load(modelFolder, backend);
+        if (values.Text("adapter") is { } adapter) AdapterFile.Load(adapter, model, trainable: false, warn: terminal.Warn);
+        DataSet data = DataSet.Load(dataPath, ModelFolder.Tokenizer(modelFolder), new DataOptions { MaxLength = values.Integer("max-length") ?? Math.Min(2048, model.Config.MaxPositionEmbeddings) });
+        ModelFolder.CheckRows(data, dataPath, model);
+        if (data.Report.TrainedTokens == 0) throw new LoraNetException($"{dataPath}: no row has a trained token: all labels are masked.", "Labels other than -100 are counted.");
+        if (data.Report.Truncated > 0) terminal.Warn($"{data.Report.Truncated} of {data.Report.Rows} rows were cut to the longest length.");
+        Stopwatch clock = Stopwatch.StartNew();
+        EvaluationResult result = Evaluator.Evaluate(model, data.Rows, batchSize);
+        double seconds = clock.Elapsed.TotalSeconds;
+        if (logitsPath is not null) WriteLogits(logitsPath, model, data.Rows, batchSize);
+        terminal.Table(["", ""],
+        [
+            ["loss", result.Loss.ToString("0.000000", System.Globalization.CultureInfo.InvariantCulture)],
+            ["perplexity", result.Perplexity.ToString("0.####", System.Globalization.CultureInfo.InvariantCulture)],
+            ["tokens", Format.Count(result.Tokens)],
+            ["rows", Format.Count(data.Rows.Count)],
+            ["time", Format.Duration(seconds)],
+        ]);
+        terminal.Result(new JsonObject
+        {
+            ["loss"] = Number(result.Loss),
+            ["perplexity"] = Number(result.Perplexity),
+            ["tokens"] = result.Tokens,
+            ["rows"] = data.Rows.Count,
+            ["seconds"] = seconds,
+            ["device"] = backend.Name,
+        });
+        return double.IsFinite(result.Loss) ? ExitCodes.Fine : throw new LoraNetException("The loss is not finite.", "The weights or the adapter hold values that overflow.");
+    }
+
+    /// <summary>Writes logits [rows, longest, vocabulary] batch by batch; padded positions are 0.</summary>
+    private static void WriteLogits(string path, CausalLM model, IReadOnlyList<TokenRow> rows, int batchSize)
+    {
+        int longest = rows.Max(r => r.InputIds.Length), vocabulary = model.Options.VocabularySize;
+        SafetensorsEntry entry = new("logits", DType.F32, [rows.Count, longest, vocabulary], stream =>
+        {
+            using Arena arena = new(model.Backend);
+            for (int first = 0; first < rows.Count; first += batchSize)
+            {
+                TokenRow[] part = [.. rows.Skip(first).Take(batchSize)];
+                float[][] buffers = [.. part.Select(_ => new float[(long)longest * vocabulary])];
+                using TokenBatch batch = TokenBatch.Create(model.Backend, part, vocabulary);
+                model.Logits(arena, batch, (start, logits) =>
+                {
+                    float[] chunk = model.Backend.Download(logits);
+                    for (int i = 0; i < logits.Rows; i++)
+                    {
+                        (int row, int column) = batch.Origin[start + i];
+                        chunk.AsSpan(i * vocabulary, vocabulary).CopyTo(buffers[row].AsSpan(column * vocabulary));
+                    }
+                });
+                foreach (float[] buffer in buffers) stream.Write(MemoryMarshal.AsBytes(buffer.AsSpan()));
+            }
+        });
+        SafetensorsWriter.Write(path, [entry]);
+    }
+
+    private static JsonValue? Number(double value) => double.IsFinite(value) ? JsonValue.Create(value) : null;
+}

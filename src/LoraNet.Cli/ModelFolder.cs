@@ -1,0 +1,62 @@
+using LoraNet.Data;
+using LoraNet.Models;
+using LoraNet.Tensors;
+using LoraNet.Tokenizers;
+
+namespace LoraNet.Cli;
+
+/// <summary>What commands need from a model folder besides the weights.</summary>
+internal static class ModelFolder
+{
+    private static readonly string[] _tokenizerFiles =
+    [
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt",
+        "chat_template.jinja", "chat_template.json",
+    ];
+
+    /// <summary>Opens the model.</summary>
+    public static CausalLM Load(string directory, Backend backend)
+    {
+        if (!Directory.Exists(directory))
+            throw new LoraNetException(File.Exists(directory) ? $"--model {directory} is a file, not a model folder." : $"The model folder {directory} does not exist.", "Give a folder with config.json and safetensors weights.");
+        return CausalLM.Load(directory, backend);
+    }
+
+    /// <summary>The tokenizer in the folder, or null when the folder has none.</summary>
+    /// <exception cref="LoraNetException">There is one, but it is not usable.</exception>
+    public static Tokenizer? Tokenizer(string directory)
+    {
+        bool any = _tokenizerFiles.Any(f => f is "tokenizer.json" or "tokenizer.model" or "vocab.json" or "vocab.txt" && File.Exists(Path.Combine(directory, f)))
+            || Directory.EnumerateFiles(directory, "*.tiktoken").Any() || Directory.EnumerateFiles(directory, "*.model").Any() || Directory.EnumerateFiles(directory, "tok*.bin").Any();
+        return any ? Tokenizers.Tokenizer.Load(directory) : null;
+    }
+
+    /// <summary>Copies the tokenizer's files; false when there are none.</summary>
+    public static bool CopyTokenizer(string source, string target)
+    {
+        bool any = false;
+        foreach (string path in Directory.EnumerateFiles(source))
+        {
+            string name = Path.GetFileName(path);
+            if (!_tokenizerFiles.Contains(name) && !name.EndsWith(".tiktoken", StringComparison.Ordinal) && !name.EndsWith(".model", StringComparison.Ordinal)) continue;
+            Formats.AtomicFile.WriteAllBytes(Path.Combine(target, name), File.ReadAllBytes(path));
+            any = true;
+        }
+        return any;
+    }
+
+    /// <summary>Checks ids against the vocabulary, naming the row before any time is spent.</summary>
+    public static void CheckRows(DataSet data, string path, CausalLM model)
+    {
+        int vocabulary = model.Options.VocabularySize;
+        for (int r = 0; r < data.Rows.Count; r++)
+        {
+            TokenRow row = data.Rows[r];
+            foreach (int id in row.InputIds)
+                if ((uint)id >= (uint)vocabulary) throw new LoraNetException($"{path}, row {r + 1}: token id {id} is outside the model's vocabulary of {vocabulary}.", "Use the tokenizer that belongs to this model.");
+            foreach (int label in row.Labels)
+                if (label != TokenRow.Ignored && (uint)label >= (uint)vocabulary)
+                    throw new LoraNetException($"{path}, row {r + 1}: label {label} is outside the model's vocabulary of {vocabulary}.", "Use -100 for tokens that are not trained.");
+        }
+    }
+}

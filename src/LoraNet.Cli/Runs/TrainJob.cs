@@ -1,0 +1,289 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json.Nodes;
+using LoraNet.Adapters;
+using LoraNet.Cli.Output;
+using LoraNet.Cli.Settings;
+using LoraNet.Data;
+using LoraNet.Formats;
+using LoraNet.Lora;
+using LoraNet.Models;
+using LoraNet.Reports;
+using LoraNet.Tensors;
+using LoraNet.Tokenizers;
+using LoraNet.Training;
+
+namespace LoraNet.Cli.Runs;
+
+/// <summary>
+/// One run of <c>train</c>, top to bottom: check everything, train, write the adapter and the report. Nothing is written before
+/// all inputs are known to be good.
+/// </summary>
+internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandHost host)
+{
+    // Merging keeps a second copy of the changed weights in memory for the check at the end.
+    private const long LargestMergeCheck = 400_000_000;
+    private readonly List<string> _notes = [];
+    private readonly RunHistory _history = new();
+
+    /// <summary>Runs it.</summary>
+    /// <returns>The exit code.</returns>
+    public async Task<int> RunAsync()
+    {
+        Stopwatch clock = Stopwatch.StartNew();
+        string modelFolder = values.Required("model"), dataPath = values.Required("data"), output = values.Required("output");
+        OutputFolder.Check(output, modelFolder);
+        RefuseUnsupported();
+        using Backend backend = BackendFactory.Create(values, host);
+        using CausalLM model = ModelFolder.Load(modelFolder, backend);
+        LoraAdapter adapter = CreateAdapter(model);
+        TrainingOptions options = SettingReaders.ReadTraining(values);
+        Tokenizer? tokenizer = ModelFolder.Tokenizer(modelFolder);
+        int maxLength = MaxLength(model);
+        (DataSet train, IReadOnlyList<TokenRow> held) = LoadData(model, tokenizer, dataPath, maxLength, options);
+        using LoraTrainer trainer = new(model, train.Rows, options, held);
+
+        OutputFolder.Prepare(output);
+        CheckpointStore store = new(output, options.SaveTotalLimit);
+        bool resumed = Resume(store, trainer);
+        int logSteps = values.Integer("log-steps") ?? Math.Max(1, trainer.TotalSteps / 40);
+        if (logSteps < 1) throw values.Error("log-steps", "--log-steps must be at least 1.");
+        WriteRecipe(output, adapter, maxLength, logSteps);
+        using MetricsLog metrics = resumed ? MetricsLog.Resume(Path.Combine(output, "metrics.jsonl"), trainer.State.CompletedSteps, _history) : MetricsLog.Create(Path.Combine(output, "metrics.jsonl"));
+        ShowHeader(model, adapter, trainer, train, held.Count, resumed);
+
+        Samples? samples = tokenizer is null || model.ActiveAdapters.Count == 0 ? null : new Samples(held.Count > 0 ? held : train.Rows, tokenizer, model);
+        if (tokenizer is null) Note("The model folder has no tokenizer: tokenizer files and samples are left out.");
+        (double? evalBefore, IReadOnlyList<string> before) = MeasureBase(model, trainer, held, samples, resumed);
+
+        double? firstStep = null;
+        ProgressLines progress = new(terminal, trainer.TotalSteps, logSteps, () => backend.IsHost ? Environment.WorkingSet : backend.PeakBytes);
+        // Metrics are written when a step is done, before its checkpoint, so that a checkpoint never knows more than metrics.jsonl.
+        Immediate record = new(step =>
+        {
+            Record(step, metrics);
+            firstStep ??= clock.Elapsed.TotalMilliseconds;
+        });
+        Stopwatch training = Stopwatch.StartNew();
+        await foreach (StepResult step in trainer.RunAsync(store, record, host.Stop).ConfigureAwait(false)) progress.Show(step);
+        double seconds = training.Elapsed.TotalSeconds;
+        terminal.ClearStatus();
+        bool interrupted = host.Stop.IsCancellationRequested && trainer.State.CompletedSteps < trainer.TotalSteps && !trainer.State.Stopped;
+        if (interrupted) store.Save(trainer);
+
+        TakeBest(trainer, store, adapter, options);
+        SaveModel(model, adapter, modelFolder, output);
+        if (tokenizer is not null) ModelFolder.CopyTokenizer(modelFolder, output);
+        string? best = trainer.State.BestStep > 0 && Directory.Exists(store.Folder(trainer.State.BestStep)) ? store.Folder(trainer.State.BestStep) : null;
+        TrainerStateFile.Write(Path.Combine(output, "trainer_state.json"), _history, options, trainer.TotalSteps, logSteps, seconds, best);
+        (double Difference, double Largest)? merge = interrupted ? null : CompareMerged(model, held.Count > 0 ? held[0] : train.Rows[0]);
+        IReadOnlyList<ReportSample> pairs = samples is null ? [] : samples.Pair(before, samples.Continue(model));
+        RunFacts facts = new(modelFolder, model, adapter, trainer, train, held, options, seconds, firstStep, evalBefore, merge, pairs, interrupted, backend);
+        ReportBuilder.Write(Path.Combine(output, "report.html"), facts, values, _history, _notes);
+        ShowEnd(facts, output);
+        terminal.Result(facts.ToJson(output, _history));
+        return interrupted ? ExitCodes.Interrupted : ExitCodes.Fine;
+    }
+
+    private void RefuseUnsupported()
+    {
+        if (values.Switch("packing")) throw values.Error("packing", "--packing true is not supported yet.", "Rows are computed without padding as it is; leave it out.");
+        if (values.Switch("profile")) throw values.Error("profile", "--profile is not supported yet.", "Leave it out.");
+        if (values.Switch("low-memory")) throw values.Error("low-memory", "--low-memory is not supported yet.", "Use a smaller --batch-size with --gradient-accumulation.");
+        if (values.Text("train-on") is "last" or "all") throw values.Error("train-on", $"--train-on {values.Text("train-on")} is not supported yet.", "Use rows with labels of their own.");
+    }
+
+    private LoraAdapter CreateAdapter(CausalLM model)
+    {
+        if (values.Switch("full"))
+        {
+            if (values.IsSet("adapter")) throw new LoraNetException("--full trains every weight, so --adapter has no place.", "Choose one of them.");
+            return model.Attach(AdapterBuilder.CreateFull(model));
+        }
+        Func<LoraConfig, LoraConfig>? change = values.Text("adapter") is { } folder ? AdapterLayer.Apply(values, folder) : null;
+        DecoderNames names = model.Options.Names;
+        string[] attention = [.. new[] { names.FusedQueryKeyValue ?? names.Query, names.Key, names.Value, names.Output }.Where(n => names.FusedQueryKeyValue is null || (n != names.Key && n != names.Value)).Select(n => n[(n.LastIndexOf('.') + 1)..])];
+        Preset.Apply(values, model.Backend.Name, BackendFactory.DeviceBytes(model.Backend), attention);
+        if (change is not null) return AdapterFile.Load(values.Required("adapter"), model, trainable: true, warn: Note, change: change);
+        LoraConfig config = SettingReaders.ReadLora(values) with { BaseModelNameOrPath = values.Required("model") };
+        return model.AddAdapter(config, seed: SettingReaders.ReadTraining(values).Seed);
+    }
+
+    private int MaxLength(CausalLM model)
+    {
+        int longest = model.Config.MaxPositionEmbeddings;
+        int length = values.Integer("max-length") ?? Math.Min(2048, longest);
+        if (length < 2) throw values.Error("max-length", $"--max-length {length} is too short; a sample needs at least 2 tokens.");
+        if (length > longest) Note($"--max-length {length} is beyond the {longest} positions the model was made for.");
+        return length;
+    }
+
+    private (DataSet Train, IReadOnlyList<TokenRow> Held) LoadData(CausalLM model, Tokenizer? tokenizer, string path, int maxLength, TrainingOptions options)
+    {
+        DataOptions data = new() { MaxLength = maxLength };
+        DataSet train = Load(path, "training");
+        if (values.Text("eval-data") is { } evalPath)
+        {
+            if (values.IsSet("val-split")) throw values.Error("val-split", "--val-split and --eval-data exclude each other.", "Choose one of them.");
+            return (train, Load(evalPath, "held-out").Rows);
+        }
+        if (values.Number("val-split") is not { } share || share == 0) return (train, []);
+        if (share is < 0 or >= 1) throw values.Error("val-split", $"--val-split is {share.ToString(CultureInfo.InvariantCulture)}; it must be in [0, 1).");
+        int count = (int)Math.Round(train.Rows.Count * share);
+        if (count == 0 || count == train.Rows.Count)
+            throw values.Error("val-split", $"--val-split {share.ToString(CultureInfo.InvariantCulture)} of {train.Rows.Count} rows leaves no {(count == 0 ? "held-out" : "training")} row.", "Change the share or give --eval-data.");
+        // The held-out rows are drawn by the seed, or the file's last ones when its order matters.
+        int[] order = new RowOrder(train.Rows.Count, train.Rows.Count, options.Seed ^ 0x5EED, options.Shuffle).Rows(0).ToArray();
+        HashSet<int> held = [.. order[^count..]];
+        return (train with { Rows = [.. train.Rows.Where((_, i) => !held.Contains(i))] }, [.. train.Rows.Where((_, i) => held.Contains(i))]);
+
+        DataSet Load(string file, string what)
+        {
+            DataSet set = DataSet.Load(file, tokenizer, data);
+            ModelFolder.CheckRows(set, file, model);
+            if (set.Report.TrainedTokens == 0) throw new LoraNetException($"{file}: no row of the {what} data has a trained token: all labels are masked.", "Labels other than -100 are trained.");
+            if (set.Report.Truncated > 0) Note($"{set.Report.Truncated} of {set.Report.Rows} {what} rows were cut to {maxLength} tokens.");
+            return set;
+        }
+    }
+
+    private bool Resume(CheckpointStore store, LoraTrainer trainer)
+    {
+        if (!values.Switch("resume"))
+        {
+            // Checkpoints of an earlier run would be taken for this one's by a later --resume.
+            IReadOnlyList<int> old = store.Steps;
+            if (old.Count == 0) return false;
+            Note($"{old.Count} checkpoint{(old.Count == 1 ? "" : "s")} of an earlier run in {store.Directory} removed; --resume would have continued it.");
+            foreach (int step in old) Directory.Delete(store.Folder(step), recursive: true);
+            return false;
+        }
+        if (store.TryLoadNewest(trainer) is not { } at)
+        {
+            Note($"{store.Directory} has no complete checkpoint: starting from the beginning.");
+            return false;
+        }
+        terminal.Line($"Resuming after step {at} of {trainer.TotalSteps}.");
+        return true;
+    }
+
+    private (double? Loss, IReadOnlyList<string> Texts) MeasureBase(CausalLM model, LoraTrainer trainer, IReadOnlyList<TokenRow> held, Samples? samples, bool resumed)
+    {
+        // A resumed run measures its starting point only where that is the base model.
+        using IDisposable? off = resumed && !values.IsSet("adapter") ? model.DisableAdapter() : null;
+        double? loss = held.Count > 0 && (!resumed || off is not null) ? trainer.Evaluate(held).Loss : null;
+        if (loss is { } l) terminal.Line(FormattableString.Invariant($"before training | held-out loss {l:0.0000} | perplexity {Math.Exp(l):0.###}"));
+        return (loss, samples?.Continue(model) ?? []);
+    }
+
+    private void Record(StepResult step, MetricsLog metrics)
+    {
+        _history.Add(step);
+        metrics.Write(step);
+        if (step.EvalLoss is not { } loss) return;
+        EvalPoint evaluation = new(step.Step, step.Epoch, loss);
+        _history.Add(evaluation);
+        metrics.Write(evaluation);
+    }
+
+    private void TakeBest(LoraTrainer trainer, CheckpointStore store, LoraAdapter adapter, TrainingOptions options)
+    {
+        int best = trainer.State.BestStep;
+        if (options.EarlyStoppingPatience == 0 || best == 0 || best == trainer.State.CompletedSteps) return;
+        string tensors = Path.Combine(store.Folder(best), AdapterFile.TensorFileName);
+        if (!File.Exists(tensors)) return;
+        AdapterTensors.Read(tensors, adapter);
+        Note(string.Create(CultureInfo.InvariantCulture, $"The adapter is that of step {best}, which had the best held-out loss ({trainer.State.BestEvalLoss:0.0000})."));
+    }
+
+    private void SaveModel(CausalLM model, LoraAdapter adapter, string modelFolder, string output)
+    {
+        if (!values.Switch("full"))
+        {
+            AdapterFile.Save(output, model, adapter);
+            return;
+        }
+        // The whole model is written aside, then its files are moved in.
+        string aside = Path.Combine(output, $".model-{Guid.NewGuid():N}");
+        ModelWriter.WriteMerged(model, modelFolder, aside, null);
+        foreach (string file in Directory.EnumerateFiles(aside)) File.Move(file, Path.Combine(output, Path.GetFileName(file)), overwrite: true);
+        Directory.Delete(aside);
+    }
+
+    private (double Difference, double Largest)? CompareMerged(CausalLM model, TokenRow row)
+    {
+        if (model.BaseParameterCount > LargestMergeCheck)
+        {
+            Note("The model is large: 'loranet merge' compares the merged model when it writes it.");
+            return null;
+        }
+        try
+        {
+            using CausalLM merged = model.MergeAndUnload();
+            int[] probe = row.AttentionMask?.Contains(0) == true ? [.. row.InputIds.Where((_, i) => row.AttentionMask[i] != 0)] : row.InputIds;
+            return ModelWriter.CompareLogits(model, merged, probe[..Math.Min(64, probe.Length)]);
+        }
+        catch (LoraNetException e)
+        {
+            Note($"Not merged: {e.Message}");
+            return null;
+        }
+    }
+
+    private void WriteRecipe(string output, LoraAdapter adapter, int maxLength, int logSteps)
+    {
+        Dictionary<string, string> resolved = new()
+        {
+            ["max-length"] = maxLength.ToString(CultureInfo.InvariantCulture),
+            ["log-steps"] = logSteps.ToString(CultureInfo.InvariantCulture),
+        };
+        if (!values.Switch("full"))
+            foreach ((string name, string text) in AdapterLayer.Text(adapter.Config)) resolved[name] = text;
+        AtomicFile.WriteAllText(Path.Combine(output, "recipe.resolved.yaml"), RecipeWriter.Write(values, resolved));
+    }
+
+    private void ShowHeader(CausalLM model, LoraAdapter adapter, LoraTrainer trainer, DataSet train, int held, bool resumed)
+    {
+        terminal.Heading(resumed ? "LoraNet training, resumed" : "LoraNet training");
+        long parameters = model.BaseParameterCount;
+        List<IReadOnlyList<string>> rows =
+        [
+            ["model", $"{values.Required("model")} ({model.Config.ModelType}, {Format.Short(parameters)} parameters)"],
+            ["trained", values.Switch("full") ? $"every weight: {Format.Count(adapter.ParameterCount)}"
+                : $"{Format.Count(adapter.ParameterCount)} ({Format.Percent(adapter.ParameterCount / (double)parameters)}), r {adapter.Config.Rank}, alpha {Format.Exact(adapter.Config.Alpha)}, {adapter.Layers.Count} modules"],
+            ["data", $"{Format.Count(train.Rows.Count)} rows, {Format.Count(train.Rows.Sum(r => (long)r.TrainedTokens))} trained tokens, longest {train.Report.Longest}" + (held > 0 ? $"; {Format.Count(held)} held out" : "")],
+            ["steps", $"{trainer.TotalSteps} of {trainer.Options.BatchSize * trainer.Options.GradientAccumulation} rows, {trainer.Schedule.Kind} schedule, learning rate {Format.Exact(trainer.Options.LearningRate)}"],
+            ["device", model.Backend.Name],
+        ];
+        terminal.Table(["", ""], rows);
+    }
+
+    private void ShowEnd(RunFacts facts, string output)
+    {
+        foreach (ReportSample sample in facts.Samples)
+        {
+            terminal.Line();
+            terminal.Line($"prompt: {sample.Prompt.ReplaceLineEndings(" ")}");
+            terminal.Line($"before: {sample.Before.ReplaceLineEndings(" ")}");
+            terminal.Line($"after:  {sample.After.ReplaceLineEndings(" ")}");
+        }
+        terminal.Line();
+        if (facts.FirstStepMilliseconds is { } first) terminal.Line(FormattableString.Invariant($"First step after {first / 1000:0.0} s; {_history.Steps.Count} steps in {Format.Duration(facts.Seconds)}."));
+        if (_history.Steps.Count > 0) terminal.Line(FormattableString.Invariant($"Loss {_history.Steps[0].Loss:0.0000} -> {_history.Steps[^1].Loss:0.0000}.")
+            + (facts.EvalBefore is { } b && _history.Evaluations.Count > 0 ? FormattableString.Invariant($" Held-out loss {b:0.0000} -> {_history.Evaluations[^1].Loss:0.0000}.") : ""));
+        if (facts.Merge is { } m) terminal.Line(FormattableString.Invariant($"Merged into the weights, logits differ by at most {m.Difference:0.0e-0} (largest logit {m.Largest:0.0})."));
+        terminal.Line(facts.Interrupted ? $"Stopped after step {facts.Trainer.State.CompletedSteps}; continue with --resume. Output: {output}" : $"Output: {output} (report.html shows the run)");
+    }
+
+    private void Note(string text)
+    {
+        _notes.Add(text);
+        terminal.Line($"note: {text}");
+    }
+
+    /// <summary>Reports at once, on the caller's thread; <see cref="Progress{T}"/> would post to another.</summary>
+    private sealed class Immediate(Action<StepResult> report) : IProgress<StepResult>
+    {
+        public void Report(StepResult value) => report(value);
+    }
+}
