@@ -10,7 +10,7 @@ namespace LoraNet.Cli;
 internal static class BackendFactory
 {
     /// <summary>The settings it reads.</summary>
-    public static IReadOnlyList<Setting> Settings { get; } = TrainSettings.Some("device", "dtype", "base-quantization", "threads");
+    public static IReadOnlyList<Setting> Settings { get; } = TrainSettings.Some("device", "dtype", "base-quantization", "threads", "low-memory");
 
     /// <summary>Opens the device the settings ask for.</summary>
     /// <exception cref="LoraNetException">There is no such device, or it cannot do what was asked.</exception>
@@ -31,13 +31,13 @@ internal static class BackendFactory
         if (values.Integer("threads") is { } threads and <= 0) throw values.Error("threads", $"{threads} is not a positive number.");
         return host.Environment("LORANET_BACKEND") switch
         {
-            null or "cpu" => CreateCpu(values.Integer("threads")),
+            null or "cpu" => CreateCpu(values.Integer("threads") ?? 0, values.Switch("low-memory")),
             "reference" => new ReferenceBackend(),
             { } other => throw new LoraNetException($"LORANET_BACKEND is '{other}'.", "Use cpu or reference, or unset it."),
         };
     }
 
-    private static CpuBackend CreateCpu(int? threads) => new(new CpuBackendOptions { Threads = threads ?? 0 });
+    private static CpuBackend CreateCpu(int threads, bool lowMemory) => new(new CpuBackendOptions { Threads = threads, LowMemory = lowMemory });
 
     /// <summary>Memory that the device has: the machine's memory for the CPU.</summary>
     public static long DeviceBytes(Backend backend) => backend.IsHost ? GC.GetGCMemoryInfo().TotalAvailableMemoryBytes : long.MaxValue;

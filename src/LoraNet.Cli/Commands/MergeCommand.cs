@@ -37,7 +37,7 @@ internal static class MergeCommand
         string modelFolder = values.Required("model"), adapterFolder = values.Required("adapter"), output = values.Required("output");
         DType? dtype = (values.Text("dtype") ?? "auto") switch { "f32" => DType.F32, "bf16" => DType.BF16, "f16" => DType.F16, _ => null };
         SettingValues device = new(BackendFactory.Settings);
-        foreach (string name in new[] { "device", "base-quantization", "threads" })
+        foreach (string name in new[] { "device", "base-quantization", "threads", "low-memory" })
             if (values.Text(name) is { } text) device.Add(name, text, values.Origin(name));
         using Backend backend = BackendFactory.Create(device, host);
         using CausalLM model = ModelFolder.Load(modelFolder, backend);

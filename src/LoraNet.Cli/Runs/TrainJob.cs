@@ -89,7 +89,6 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
     {
         if (values.Switch("packing")) throw values.Error("packing", "--packing true is not supported yet.", "Rows are computed without padding as it is; leave it out.");
         if (values.Switch("profile")) throw values.Error("profile", "--profile is not supported yet.", "Leave it out.");
-        if (values.Switch("low-memory")) throw values.Error("low-memory", "--low-memory is not supported yet.", "Use a smaller --batch-size with --gradient-accumulation.");
         if (values.Text("train-on") is "last" or "all") throw values.Error("train-on", $"--train-on {values.Text("train-on")} is not supported yet.", "Use rows with labels of their own.");
     }
 

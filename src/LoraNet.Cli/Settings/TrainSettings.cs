@@ -60,7 +60,7 @@ internal static class TrainSettings
         new("dtype", SettingKind.Choice, Device, "Type of activations.") { Choices = ["auto", "f32", "bf16", "f16"], Default = "auto" },
         new("base-quantization", SettingKind.Choice, Device, "How the frozen weights are kept.") { Choices = ["none", "int8", "nf4"], Default = "none" },
         new("threads", SettingKind.Integer, Device, "Worker threads; all cores when not given."),
-        new("low-memory", SettingKind.Switch, Device, "Recompute activations instead of keeping them."),
+        new("low-memory", SettingKind.Switch, Device, "Read weights from the mapped files instead of packed copies: less memory, a little slower."),
         new("profile", SettingKind.Switch, Device, "Print where the time went."),
     ];
 
