@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using LoraNet.Formats;
@@ -16,6 +17,8 @@ public static class TrainerStateFile
     /// <param name="loggingSteps">A step in so many gets an entry.</param>
     /// <param name="seconds">Time spent training, or null while it goes on.</param>
     /// <param name="bestCheckpoint">Folder of the best checkpoint, or null.</param>
+    [RequiresDynamicCode()]
+    [RequiresUnreferencedCode()]
     public static void Write(string path, RunHistory history, TrainingOptions options, int totalSteps, int loggingSteps = 1, double? seconds = null, string? bestCheckpoint = null)
     {
         JsonArray log = [];
