@@ -90,7 +90,14 @@ internal sealed class TokenizerConfig
         using JsonDocument document = TokenizerJson.Parse(File.ReadAllBytes(path), path);
         var fields = new JsonFields(document.RootElement, path, "the file");
         if (document.RootElement.ValueKind != JsonValueKind.Object) throw fields.Error("is not a JSON object");
-        read(fields);
+        try
+        {
+            read(fields);
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new LoraNetException($"{path}: {e.Message}", "Check that the file is complete.", e);
+        }
         if (copied) _files.Add(path);
     }
 

@@ -5,9 +5,20 @@ namespace LoraNet.Tokenizers;
 /// <summary>Reads tokenizer.json, the format of Hugging Face's tokenizers library, version 1.0.</summary>
 internal static class TokenizerJson
 {
-    public static TokenizerParts Read(string path) => Read(File.ReadAllBytes(path), path);
-
     public static TokenizerParts Read(ReadOnlyMemory<byte> json, string source)
+    {
+        try
+        {
+            return ReadParts(json, source);
+        }
+        catch (InvalidOperationException e)
+        {
+            // What System.Text.Json throws for a name or string that is not valid Unicode.
+            throw new LoraNetException($"{source}: {e.Message}", "Check that the file is complete.", e);
+        }
+    }
+
+    private static TokenizerParts ReadParts(ReadOnlyMemory<byte> json, string source)
     {
         using JsonDocument document = Parse(json, source);
         var root = new JsonFields(document.RootElement, source, "the file");

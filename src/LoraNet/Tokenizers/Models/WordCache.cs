@@ -13,7 +13,7 @@ internal sealed class WordCache
     public const int MaxWordLength = 48;
 
     private const int Slots = 1 << 16;
-    private readonly Entry?[] _slots = new Entry?[Slots];
+    private Entry?[]? _slots; // made when first needed: many tokenizers are loaded to look something up
 
     public sealed class Entry(uint hash, char[] word, int[] ids, byte[] lengths)
     {
@@ -27,10 +27,12 @@ internal sealed class WordCache
 
     public Entry? Find(ReadOnlySpan<char> word, uint hash)
     {
+        Entry?[]? slots = _slots;
+        if (slots is null) return null;
         int i = (int)(hash & (Slots - 2));
-        Entry? e = Volatile.Read(ref _slots[i]);
+        Entry? e = Volatile.Read(ref slots[i]);
         if (e is not null && e.Hash == hash && word.SequenceEqual(e.Word)) return e;
-        e = Volatile.Read(ref _slots[i + 1]);
+        e = Volatile.Read(ref slots[i + 1]);
         return e is not null && e.Hash == hash && word.SequenceEqual(e.Word) ? e : null;
     }
 
@@ -41,9 +43,10 @@ internal sealed class WordCache
         for (int i = 0; i < bytes.Length; i++) bytes[i] = (byte)lengths[i];
         var entry = new Entry(hash, word.ToArray(), tokens.Ids.ToArray(), bytes);
         // Two places a word: the first is kept while the second turns over, so frequent words that came early stay.
+        Entry?[] slots = _slots ?? Interlocked.CompareExchange(ref _slots, new Entry?[Slots], null) ?? _slots;
         int at = (int)(hash & (Slots - 2));
-        if (Volatile.Read(ref _slots[at]) is not null) at++;
-        Volatile.Write(ref _slots[at], entry);
+        if (Volatile.Read(ref slots[at]) is not null) at++;
+        Volatile.Write(ref slots[at], entry);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

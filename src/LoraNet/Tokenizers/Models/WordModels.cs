@@ -6,6 +6,8 @@ namespace LoraNet.Tokenizers;
 /// </summary>
 internal sealed class WordPieceModel(Vocabulary vocabulary, int unknownId, string prefix, int maxCharacters) : ITokenModel
 {
+    private readonly int _longest = vocabulary.Entries.Select(e => e.Key.Length).DefaultIfEmpty().Max();
+
     public Vocabulary Vocabulary => vocabulary;
 
     public void Tokenize(TextBuffer buffer, int start, int length, TokenSink sink)
@@ -24,7 +26,8 @@ internal sealed class WordPieceModel(Vocabulary vocabulary, int unknownId, strin
         prefix.CopyTo(candidate);
         for (int at = 0; at < word.Length;)
         {
-            int end = word.Length;
+            int end = Math.Min(word.Length, at + _longest);
+            if (end < word.Length && char.IsLowSurrogate(word[end])) end--;
             int id = -1;
             while (end > at)
             {

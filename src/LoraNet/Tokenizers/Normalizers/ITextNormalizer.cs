@@ -11,7 +11,12 @@ internal sealed class SequenceNormalizer(IReadOnlyList<ITextNormalizer> parts) :
 {
     public TextBuffer Normalize(TextBuffer text)
     {
-        foreach (ITextNormalizer part in parts) text = part.Normalize(text);
+        long limit = 65536 + 256L * text.Length;
+        foreach (ITextNormalizer part in parts)
+        {
+            text = part.Normalize(text);
+            if (text.Length > limit) throw new LoraNetException($"The tokenizer's normalizers make the text more than {limit} characters long.", "The file is damaged: use the model's original tokenizer file.");
+        }
         return text;
     }
 }

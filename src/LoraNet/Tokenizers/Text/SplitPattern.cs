@@ -15,9 +15,12 @@ internal sealed class SplitPattern
     // A hostile file must not hang the reader; a real pattern needs microseconds.
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(2);
 
+    private const int CompileAfter = 1 << 16;
+
     private readonly string? _literal;
     private readonly SplitScanner? _scanner;
-    private readonly Regex? _regex;
+    private Regex? _regex;
+    private int _work; // characters searched so far; compiling pays only for many
     private readonly string _source;
 
     private SplitPattern(string? literal, SplitScanner? scanner, Regex? regex, string source)
@@ -43,7 +46,7 @@ internal sealed class SplitPattern
         try
         {
             string translated = PatternTranslator.ToDotNet(pattern);
-            return new SplitPattern(null, null, new Regex(translated, RegexOptions.CultureInvariant | RegexOptions.Compiled, s_limit), source);
+            return new SplitPattern(null, null, new Regex(translated, RegexOptions.CultureInvariant, s_limit), source);
         }
         catch (Exception e) when (e is ArgumentException or NotSupportedException or InvalidOperationException or InsufficientExecutionStackException)
         {
@@ -75,6 +78,15 @@ internal sealed class SplitPattern
                 at = end;
             }
             return;
+        }
+        if (_work >= 0)
+        {
+            _work += text.Length;
+            if (_work > CompileAfter)
+            {
+                _regex = new Regex(_regex!.ToString(), RegexOptions.CultureInvariant | RegexOptions.Compiled, s_limit);
+                _work = int.MinValue;
+            }
         }
         try
         {

@@ -88,10 +88,13 @@ internal sealed class TextBuilder
     private char[] _chars;
     private int[] _starts;
     private int[] _ends;
+    private readonly long _limit;
     private int _count;
 
+    /// <param name="capacity">The expected length; a text may grow to 64 times that, which no real normalizer does.</param>
     public TextBuilder(int capacity)
     {
+        _limit = 65536 + 64L * capacity;
         capacity = Math.Max(16, capacity);
         _chars = new char[capacity];
         _starts = new int[capacity];
@@ -107,6 +110,7 @@ internal sealed class TextBuilder
     {
         if (_count == _chars.Length)
         {
+            if (_count > _limit) throw new LoraNetException($"The tokenizer's normalizer makes the text more than {_count} characters long.", "Its file is damaged: use the model's original tokenizer file.");
             int size = checked(_count * 2);
             Array.Resize(ref _chars, size);
             Array.Resize(ref _starts, size);
