@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using LoraNet.Formats;
@@ -17,8 +16,6 @@ public static class TrainerStateFile
     /// <param name="loggingSteps">A step in so many gets an entry.</param>
     /// <param name="seconds">Time spent training, or null while it goes on.</param>
     /// <param name="bestCheckpoint">Folder of the best checkpoint, or null.</param>
-    [RequiresDynamicCode()]
-    [RequiresUnreferencedCode()]
     public static void Write(string path, RunHistory history, TrainingOptions options, int totalSteps, int loggingSteps = 1, double? seconds = null, string? bestCheckpoint = null)
     {
         JsonArray log = [];
@@ -32,7 +29,7 @@ public static class TrainerStateFile
         StepResult? last = history.Steps.Count > 0 ? history.Steps[^1] : null;
         if (seconds is { } time && last is not null)
         {
-            log.Add(new JsonObject
+            log.Add((JsonNode)new JsonObject
             {
                 ["epoch"] = Number(last.Epoch),
                 ["step"] = last.Step,
@@ -67,7 +64,7 @@ public static class TrainerStateFile
         });
     }
 
-    private static JsonObject Entry(StepResult step) => new()
+    private static JsonNode Entry(StepResult step) => new JsonObject
     {
         ["epoch"] = Number(step.Epoch),
         ["grad_norm"] = Number(step.GradientNorm),
@@ -76,7 +73,7 @@ public static class TrainerStateFile
         ["step"] = step.Step,
     };
 
-    private static JsonObject Entry(EvalPoint evaluation) => new()
+    private static JsonNode Entry(EvalPoint evaluation) => new JsonObject
     {
         ["epoch"] = Number(evaluation.Epoch),
         ["eval_loss"] = Number(evaluation.Loss),
