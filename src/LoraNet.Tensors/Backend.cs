@@ -5,13 +5,18 @@ namespace LoraNet.Tensors;
 /// plain scalar loops in double, <c>Cpu</c> with hardware vectors and threads, <c>Cuda</c> on NVIDIA GPUs, and one
 /// conformance suite compares them. Conventions: matrices are row-major, tensors of higher rank are seen as
 /// [product of leading dimensions, last dimension]; sums run in at least binary32; "accumulate" adds to the output
-/// instead of overwriting it; outputs may alias inputs only where said; sizes of 0 are allowed. Activations and
-/// their gradients are of <see cref="ComputeType"/>; parameters, their gradients, row statistics and other vectors of
-/// <see cref="ParameterType"/>. Operands of products (<see cref="MatMul"/>, bias and second phase of <see cref="Linear"/>), of
-/// <see cref="Sum"/> and the output of <see cref="ScatterAddRows"/> may be either; <see cref="Scale"/> takes F32, BF16 and F16 on
-/// both sides. A backend may accept more: the reference takes any floating-point type anywhere. Row numbers, ids, positions and targets are I32 and must be in range: the caller checks data,
-/// kernels do not (the reference does). Operations are queued in order; host reads synchronise.
+/// instead of overwriting it; outputs may alias inputs only where said; sizes of 0 are allowed (the row statistics of rows
+/// without elements are undefined). Operations are queued in order; host reads synchronise; the same operands give the
+/// same bits whatever the number of threads.
 /// </summary>
+/// <remarks>
+/// Activations and their gradients are of <see cref="ComputeType"/>; parameters, their gradients, row statistics and other
+/// vectors of <see cref="ParameterType"/>. Operands of products (<see cref="MatMul"/>, bias and second phase of
+/// <see cref="Linear"/>), of <see cref="Sum"/> and the output of <see cref="ScatterAddRows"/> may be either; <see cref="Scale"/>
+/// takes F32, BF16 and F16 on both sides. A backend may accept more: the reference takes any floating-point type anywhere.
+/// Row numbers, ids, positions and targets are I32 and must be in range: the caller checks data, kernels do not (the
+/// reference does).
+/// </remarks>
 public abstract partial class Backend : IDisposable
 {
     /// <summary>Name for people: device and instruction set.</summary>

@@ -186,6 +186,8 @@ public sealed unsafe class Case : IDisposable
 
     private Pair Allocate(string name, DType actualType, DType expectedType, int[] shape)
     {
+        // A matrix may come with more dimensions: operations see the product of all but the last as rows.
+        if (shape.Length == 2) shape = Random.Next(6) switch { 0 => [1, .. shape], 1 => [shape[0], 1, shape[1]], _ => shape };
         Pair pair = new(name, Guarded(_actual, actualType, shape), Guarded(_expected, expectedType, shape));
         _pairs.Add(pair);
         return pair;
