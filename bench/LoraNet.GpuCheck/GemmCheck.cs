@@ -14,7 +14,8 @@ internal static class GemmCheck
         public override string ToString() => $"{Layout} {M}x{N}x{K} {In}->{Out}{(Bias ? " bias" : "")}{(Addend ? InPlace ? " +=" : " add" : "")}{(R > 0 ? $" r{R}" : "")}{(Alpha != 1 ? $" a{Alpha}" : "")} pad{Pad}";
     }
 
-    public static void Run()
+    /// <param name="only">Beginning of the kernel names to run, or empty for all.</param>
+    public static void Run(string only)
     {
         using DeviceBuffer workspace = new(Workspace);
         List<(Case C, Func<GemmEpilogue, IKernelSpec> Spec, int TileM, int TileN, int TileK, int Splits, string Name)> runs = [];
@@ -25,7 +26,7 @@ internal static class GemmCheck
                 new(layout, 256, 256, 256, bf, bf), new(layout, 200, 328, 136, bf, bf, Bias: true, Addend: true, R: 16, Alpha: 0.5f),
                 new(layout, 129, 67, 333, bf, bf, Bias: true, R: 24, Pad: 3 * 8), new(layout, 300, 264, 520, bf, f, Addend: true, InPlace: true), new(layout, 77, 131, 1000, bf, f, Bias: true, Alpha: 2f),
                 new(layout, 136, 264, 192, hf, hf, Bias: true, Addend: true, InPlace: true, R: 40), new(layout, 5, 16, 4096, bf, bf, Addend: true, R: 8), new(layout, 1000, 1304, 1992, bf, bf, R: 64),
-                new(layout, 1, 37, 2048, bf, bf, Bias: true, Addend: true, R: 16), new(layout, 8, 1022, 5000, hf, f, R: 40), new(layout, 3, 128, 136, bf, bf, Alpha: 3f)];
+                new(layout, 1, 37, 2048, bf, bf, Bias: true, Addend: true, R: 16), new(layout, 8, 1022, 5000, hf, f, R: 40), new(layout, 3, 128, 136, bf, bf, Alpha: 3f), new(layout, 13, 88, 2056, bf, bf, Bias: true, Addend: true, R: 16)];
             foreach (Case c0 in cases)
             {
                 Case c = layout == GemmLayout.TN ? c0 with { R = 0 } : c0;
@@ -37,8 +38,11 @@ internal static class GemmCheck
                     }
                 foreach ((int tm, int tn) in ((int, int)[])[(128, 128), (64, 128), (64, 64)])
                     runs.Add((c0, e => new GemmMmaSpec(PtxArch.Sm80, layout, tm, tn, c0.R > 0, e), tm, tn, 64, tn == 64 ? 3 : 1, $"mma80 {tm}x{tn}"));
-                if (layout == GemmLayout.NT && c0.M <= 8)
-                    runs.Add((c0, e => new GemvSpec(PtxArch.Sm80, c0.M, c0.R > 0, e), c0.M, GemvSpec.Columns, 8192, 1, "gemv"));
+                if (layout == GemmLayout.NT && c0.M is > 2 and <= 16)
+                    foreach (int blocks in (int[])[1, 2])
+                        runs.Add((c0, e => new GemmFewRowsSpec(PtxArch.Sm80, c0.M > 8, blocks, c0.R > 0, e), c0.M, 8 * blocks, 1 << 20, 1, $"few {blocks}"));
+                if (layout == GemmLayout.NT && c0.M <= 2)
+                    runs.Add((c0, e => new GemvSpec(PtxArch.Sm80, c0.M, c0.R > 0, e), c0.M, GemvSpec.Columns, 1 << 20, 1, "gemv"));
                 if (c0.In == hf && c0.N % 8 == 0)
                     foreach ((int tm, int tn) in ((int, int)[])[(128, 128), (64, 128), (64, 64)])
                         runs.Add((c0, e => new GemmMmaSpec(PtxArch.Sm75, layout, tm, tn, c0.R > 0, e), tm, tn, 32, tn == 64 ? 3 : 1, $"mma75 {tm}x{tn}"));
@@ -48,6 +52,7 @@ internal static class GemmCheck
                 runs.Add((strict, e => new GemmSimtSpec(PtxArch.Sm80, layout, strict.R > 0, e), 128, 128, 16, c0.K > 500 ? 2 : 1, "simt"));
             }
         }
+        runs.RemoveAll(r => !r.Name.StartsWith(only, StringComparison.Ordinal));
         // All kernels compile on the machine's other cores first.
         List<IKernelSpec> specs = [];
         foreach ((Case c, Func<GemmEpilogue, IKernelSpec> spec, int _, int _, int _, int splits, string _) in runs)

@@ -44,13 +44,13 @@ internal static class GemmTime
     public static void Gemv()
     {
         GemmRunner runner = new(GpuRun.Cache);
-        foreach (int rows in (int[])[1, 2, 4, 8])
+        foreach (int rows in (int[])[1, 2, 4, 8, 16])
             foreach ((int n, int k) in ((int, int)[])[(2048, 2048), (8192, 2048), (2048, 8192), (14336, 4096), (128256, 2048)])
                 GpuRun.Guard($"gemv {rows} {n} {k}", () =>
                 {
                     // Enough copies of W that none is still in the cache when its turn comes again.
                     using Set set = new(GemmLayout.NT, rows, n, k, 0, PtxType.BF16, PtxType.BF16, Math.Max(3, (int)((200L << 20) / (2L * n * k))));
-                    GemmPlan plan = new(new GemvSpec(GpuRun.Cache.Device.Arch, rows, false, new(PtxType.BF16, PtxType.BF16, false, false, false)), null, rows, GemvSpec.Columns, 1, 0, 1);
+                    GemmPlan plan = runner.Plan(set.Args(0), 0);
                     double ms = GpuRun.TimeGraph(i => runner.Run(set.Args(i), plan, GpuRun.Stream, 0), 60);
                     Console.WriteLine($"gemv {rows} x {n} x {k}: {ms * 1e3:F1} us, {2.0 * n * k / ms / 1e6:F0} GB/s");
                 });

@@ -29,10 +29,12 @@ internal static class GpuRun
             {
                 switch (part)
                 {
-                    case "gemm-check": GemmCheck.Run(); break;
+                    case "gemm-check": GemmCheck.Run(""); break;
+                    case "few-check": GemmCheck.Run("few"); break;
                     case "gemm-time": GemmTime.Run(); break;
                     case "gemv-time": GemmTime.Gemv(); break;
                     case "attention-check": AttentionCheck.Run(); break;
+                    case "attention-time": AttentionTime.Run(); break;
                     default: throw new ArgumentException($"unknown part {part}");
                 }
             }

@@ -11,6 +11,9 @@ internal static class KernelCatalogue
 
     public static IEnumerable<IKernelSpec> Attention()
     {
+        foreach (AttentionPass pass in Enum.GetValues<AttentionPass>())
+            foreach (int d in (int[])[64, 128])
+                foreach (PtxType type in (PtxType[])[PtxType.BF16, PtxType.F16]) yield return new AttentionWgmmaSpec(pass, type, d);
         foreach (PtxArch arch in Enum.GetValues<PtxArch>())
             foreach (AttentionPass pass in Enum.GetValues<AttentionPass>())
                 foreach (int d in (int[])[16, 64, 80, 96, 128, 240, 256])
@@ -41,7 +44,9 @@ internal static class KernelCatalogue
                 }
             }
             yield return new GemmSimtSpec(arch, GemmLayout.TN, false, new(PtxType.F32, PtxType.F32, false, false, true));
-            foreach (int m in (int[])[1, 2, 4, 8])
+            foreach ((bool tall, int blocks) in ((bool, int)[])[(false, 1), (false, 2), (true, 1), (true, 2)])
+                yield return new GemmFewRowsSpec(arch, tall, blocks, blocks == 1, new(half, half, blocks == 1, true, false));
+            foreach (int m in (int[])[1, 2])
             {
                 yield return new GemvSpec(arch, m, false, new(half, half, false, false, false));
                 yield return new GemvSpec(arch, m, true, new(half, half, true, true, false));

@@ -48,3 +48,32 @@ def gemm():
 
 if "gemm" in sys.argv:
     gemm()
+
+
+def attention():
+    import torch.nn.functional as F
+    from torch.nn.attention import sdpa_kernel, SDPBackend
+    for d in (64, 128):
+        for b, s in ((4, 2048), (2, 4096), (1, 8192), (8, 512)):
+            r = dict(device="cuda", dtype=torch.bfloat16)
+            q = torch.randn(b, s, 32, d, **r).transpose(1, 2).requires_grad_()
+            k, v = (torch.randn(b, s, 8, d, **r).transpose(1, 2).requires_grad_() for _ in range(2))
+            do = torch.randn(b, s, 32, d, **r).transpose(1, 2)
+            flop = 2.0 * s * s * d * 32 * b
+            for tag, backend in (("flash", SDPBackend.FLASH_ATTENTION), ("cudnn", SDPBackend.CUDNN_ATTENTION)):
+                try:
+                    with sdpa_kernel(backend):
+                        def fwd(i):
+                            with torch.no_grad():
+                                F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+                        def both(i):
+                            torch.autograd.grad(F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True), (q, k, v), do)
+                        f = median_ms(fwd, graph=10)
+                        t = median_ms(both, graph=10)
+                    print(f"torch d{d} {b}x{s} {tag} fwd {f * 1e3:6.0f} us ({flop / f / 1e9:.0f} TFLOP/s)  bwd {(t - f) * 1e3:6.0f} us ({2.5 * flop / (t - f) / 1e9:.0f} TFLOP/s)", flush=True)
+                except Exception as e:
+                    print(f"torch d{d} {b}x{s} {tag} failed: {str(e)[:150]}", flush=True)
+
+
+if "attention" in sys.argv:
+    attention()

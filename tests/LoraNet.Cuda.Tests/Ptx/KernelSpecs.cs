@@ -24,6 +24,8 @@ internal static class KernelSpecs
                 foreach (int d in (int[])[64, 96, 128])
                     yield return (arch, new AttentionMmaSpec(arch, pass, half, d, d == 96, d == 96));
         }
+        foreach (AttentionPass pass in Enum.GetValues<AttentionPass>())
+            foreach (int d in (int[])[64, 128]) yield return (PtxArch.Sm90a, new AttentionWgmmaSpec(pass, PtxType.BF16, d));
         foreach (GemmLayout layout in Enum.GetValues<GemmLayout>())
         {
             yield return (PtxArch.Sm90a, new GemmWgmmaSpec(layout, 256, layout == GemmLayout.TN ? 0 : 1, true, new(PtxType.BF16, PtxType.BF16, true, true, false)));

@@ -12,12 +12,14 @@ internal sealed class AttentionRunner(PtxModuleCache cache)
     /// <param name="shifted">Whether the tiles have a shift (cached keys).</param>
     public static IKernelSpec? Choose(PtxArch arch, AttentionPass pass, in AttentionArgs args, bool shifted = false)
     {
+        AttentionWgmmaSpec wgmma = new(pass, args.Type, args.D);
+        if (arch == PtxArch.Sm90a && wgmma.Supported && args.Window == 0 && args.SoftCap == 0 && !shifted) return wgmma;
         AttentionMmaSpec mma = new(arch, pass, args.Type, args.D, args.Window > 0, args.SoftCap > 0);
         return mma.Supported ? mma : null;
     }
 
     /// <summary>Rows of one tile of a kernel from <see cref="Choose"/>, for <see cref="AttentionTiles"/>.</summary>
-    public static int TileRows(IKernelSpec spec) => ((AttentionMmaSpec)spec).TileRows;
+    public static int TileRows(IKernelSpec spec) => spec is AttentionWgmmaSpec wgmma ? wgmma.TileRows : ((AttentionMmaSpec)spec).TileRows;
 
     /// <summary>Launches one pass. Order: forward; query gradient (writes delta); key gradient.</summary>
     /// <param name="spec">Kernel from <see cref="Choose"/>.</param>
@@ -29,7 +31,57 @@ internal sealed class AttentionRunner(PtxModuleCache cache)
     {
         if (args.Heads % args.KvHeads != 0) throw new ArgumentException($"{args.Heads} query heads do not divide into {args.KvHeads} groups.");
         if (count == 0) return;
-        RunMma((AttentionMmaSpec)spec, args, tiles, count, stream);
+        if (spec is AttentionWgmmaSpec wgmma) RunWgmma(wgmma, args, tiles, count, stream);
+        else RunMma((AttentionMmaSpec)spec, args, tiles, count, stream);
+    }
+
+    private void RunWgmma(AttentionWgmmaSpec spec, in AttentionArgs a, ulong tiles, int count, nint stream)
+    {
+        bool keys = spec.Pass == AttentionPass.KeyGradient;
+        int own = 64, q = keys ? spec.Loop : own, kv = keys ? own : spec.Loop, heads = keys ? a.KvHeads : a.Heads;
+        KernelArgs k = default;
+        k.Add(TensorMap.Encode(a.Type, a.Q, a.Rows, a.Heads * a.D, a.Ldq, q));
+        if (spec.Pass != AttentionPass.Forward) k.Add(TensorMap.Encode(a.Type, a.DO, a.Rows, a.Heads * a.D, a.Lddo, q));
+        k.Add(TensorMap.Encode(a.Type, a.K, a.KeyRows, a.KvHeads * a.D, a.Ldk, kv));
+        k.Add(TensorMap.Encode(a.Type, a.V, a.KeyRows, a.KvHeads * a.D, a.Ldv, kv));
+        switch (spec.Pass)
+        {
+            case AttentionPass.Forward:
+                k.Add(a.O);
+                k.Add(a.Lse);
+                k.Add(tiles);
+                k.Add(a.Ldo);
+                break;
+            case AttentionPass.QueryGradient:
+                k.Add(a.DQ);
+                k.Add(a.Lse);
+                k.Add(a.Delta);
+                k.Add(tiles);
+                k.Add(a.O);
+                k.Add(a.DO);
+                k.Add(a.Lddq);
+                break;
+            default:
+                k.Add(a.DK);
+                k.Add(a.DV);
+                k.Add(a.Lse);
+                k.Add(a.Delta);
+                k.Add(tiles);
+                k.Add(a.Lddk);
+                k.Add(a.Lddv);
+                break;
+        }
+        k.Add(a.LsePitch);
+        k.Add(a.Heads / a.KvHeads);
+        k.Add(heads);
+        k.Add(count);
+        if (spec.Pass == AttentionPass.QueryGradient)
+        {
+            k.Add(a.Ldo);
+            k.Add(a.Lddo);
+        }
+        k.Add(a.Scale);
+        cache.Get(spec).Launch(stream, Math.Min(cache.Device.Multiprocessors, (long)count * heads), 1, ref k);
     }
 
     private void RunMma(AttentionMmaSpec spec, in AttentionArgs a, ulong tiles, int count, nint stream)

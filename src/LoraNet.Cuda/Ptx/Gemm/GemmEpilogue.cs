@@ -24,6 +24,29 @@ internal readonly record struct GemmEpilogue(PtxType In, PtxType Out, bool Bias,
         k.Param("f32", "alpha");
     }
 
+    /// <summary>Applies the epilogue to one element (scaled here) and stores it where the predicate is true.</summary>
+    public void StoreElement(PtxWriter k, string value, string row, string col, string predicate)
+    {
+        int size = Out.Bytes();
+        k.Reg("b64", "e_c e_a");
+        k.Reg("f32", "e_u");
+        k.L($"mul.f32 {value}, {value}, alpha;");
+        if (Bias)
+        {
+            k.L($"mad.wide.u32 e_a, {col}, {In.Bytes()}, bias;");
+            k.LoadElement(In, "e_u", "e_a", predicate);
+            k.L($"add.f32 {value}, {value}, e_u;");
+        }
+        if (Addend)
+        {
+            k.L($"mul.wide.u32 e_a, {row}, ldadd; cvt.u64.u32 e_c, {col}; add.u64 e_a, e_a, e_c; mad.lo.u64 e_a, e_a, {size}, add;");
+            k.LoadElement(Out, "e_u", "e_a", predicate, "");
+            k.L($"add.f32 {value}, {value}, e_u;");
+        }
+        k.L($"mul.wide.u32 e_a, {row}, ldc; cvt.u64.u32 e_c, {col}; add.u64 e_a, e_a, e_c; mad.lo.u64 e_a, e_a, {size}, C;");
+        k.StoreElement(Out, "e_a", value, predicate);
+    }
+
     /// <summary>
     /// Writes fragment accumulators from registers. Lane 4g+t holds in block j of row tile i: acc[4*(i*blocks+j)+0,1] = row g, columns 8j+2t, +1; [2,3] = row g+8.
     /// </summary>

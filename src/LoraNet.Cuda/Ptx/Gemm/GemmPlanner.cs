@@ -20,7 +20,12 @@ internal static class GemmPlanner
     {
         if (args.M <= 0 || args.N <= 0 || args.K <= 0) throw new ArgumentException($"A product of {args.M} x {args.N} x {args.K} has no elements.");
         GemmEpilogue epilogue = new(args.In, args.Out, args.Bias != 0, args.Addend != 0, false);
-        if (UsesGemv(args)) return new(new GemvSpec(arch, args.M, args.R > 0, epilogue), null, args.M, GemvSpec.Columns, 1, 0, 1);
+        if (FewRows(args, arch))
+        {
+            if (args.M <= GemvSpec.MaxRows) return new(new GemvSpec(arch, args.M, args.R > 0, epilogue), null, args.M, GemvSpec.Columns, 1, 0, 1);
+            int blocks = args.N >= 16384 ? 2 : 1; // wide matrices: fewer blocks read x again
+            return new(new GemmFewRowsSpec(arch, args.M > 8, blocks, args.R > 0, epilogue), null, args.M, 8 * blocks, 1, 0, 1);
+        }
         GemmPlan best = default;
         double bestCost = double.PositiveInfinity;
         foreach (Candidate c in Candidates(args, arch))
@@ -44,8 +49,8 @@ internal static class GemmPlanner
         return best;
     }
 
-    private static bool UsesGemv(in GemmArgs a) =>
-        a.M <= GemvSpec.MaxRows && a.Layout == GemmLayout.NT && !a.Strict && a.In != PtxType.F32 && ((a.K | a.R) & 7) == 0
+    private static bool FewRows(in GemmArgs a, PtxArch arch) =>
+        a.M <= (a.In == PtxType.BF16 && !arch.IsAmpere() ? GemvSpec.MaxRows : GemmFewRowsSpec.MaxRows) && a.Layout == GemmLayout.NT && !a.Strict && a.In != PtxType.F32 && ((a.K | a.R) & 7) == 0
         && TensorMap.Fits(a.A, a.Lda) && TensorMap.Fits(a.B, a.Ldb) && (a.R == 0 || (TensorMap.Fits(a.P, a.Ldp) && TensorMap.Fits(a.L, a.Ldl)));
 
     private static int Ceil(int a, int b) => (a + b - 1) / b;

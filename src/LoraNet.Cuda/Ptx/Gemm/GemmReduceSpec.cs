@@ -17,30 +17,15 @@ internal sealed record GemmReduceSpec(PtxArch Arch, GemmEpilogue Epilogue) : IKe
         k.Param("f32", "alpha");
         k.LoadParameters();
         k.Reg("b32", "i row col x total s");
-        k.Reg("b64", "at stride to");
+        k.Reg("b64", "at stride");
         k.Reg("f32", "sum v");
         k.Reg("pred", "p yes");
-        int size = Epilogue.Out.Bytes();
         k.L($"""
             mov.u32 i, %ctaid.x; mov.u32 x, %tid.x; mad.lo.u32 i, i, {Threads}, x; mul.lo.u32 total, M, N; setp.ge.u32 p, i, total; @p ret;
             div.u32 row, i, N; mul.lo.u32 x, row, N; sub.u32 col, i, x; mul.wide.u32 at, row, ldpart; cvt.u64.u32 stride, col; add.u64 at, at, stride; mad.lo.u64 at, at, 4, part; mul.wide.u32 stride, M, ldpart; shl.b64 stride, stride, 2; mov.f32 sum, 0f00000000; mov.u32 s, 0; setp.eq.u32 yes, 0, 0;
             NEXT: ld.global.nc.f32 v, [at]; add.f32 sum, sum, v; add.u64 at, at, stride; add.u32 s, s, 1; setp.lt.u32 p, s, splits; @p bra NEXT;
-            mul.f32 sum, sum, alpha;
             """);
-        if (Epilogue.Bias)
-        {
-            k.L($"mad.wide.u32 to, col, {Epilogue.In.Bytes()}, bias;");
-            k.LoadElement(Epilogue.In, "v", "to", "yes");
-            k.L("add.f32 sum, sum, v;");
-        }
-        if (Epilogue.Addend)
-        {
-            k.L($"mul.wide.u32 to, row, ldadd; cvt.u64.u32 at, col; add.u64 to, to, at; mad.lo.u64 to, to, {size}, add;");
-            k.LoadElement(Epilogue.Out, "v", "to", "yes", "");
-            k.L("add.f32 sum, sum, v;");
-        }
-        k.L($"mul.wide.u32 to, row, ldc; cvt.u64.u32 at, col; add.u64 to, to, at; mad.lo.u64 to, to, {size}, C;");
-        k.StoreElement(Epilogue.Out, "to", "sum", "yes");
+        Epilogue.StoreElement(k, "sum", "row", "col", "yes");
         return k.Build(0);
     }
 }

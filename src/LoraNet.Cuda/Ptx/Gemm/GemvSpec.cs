@@ -1,18 +1,18 @@
 namespace LoraNet.Cuda.Ptx.Gemm;
 
 /// <summary>
-/// y[M,N] = alpha * (x[M,K] W[N,K]ᵀ + P[M,R] L[N,R]ᵀ) + bias + addend for few rows M: decoding, bound by reading W once.
+/// y[M,N] = alpha * (x[M,K] W[N,K]ᵀ + P[M,R] L[N,R]ᵀ) + bias + addend for one or two rows: decoding, bound by reading W once.
 /// A block owns <see cref="Columns"/> rows of W; its four warps share K in 16-byte units, each lane keeping M x Columns sums, reduced at the end in a fixed order.
 /// Needs K, R and the pitches of x, W, P, L in units of 8 elements.
 /// </summary>
 /// <param name="Arch">Target.</param>
-/// <param name="M">Rows, 1 to 8.</param>
+/// <param name="M">Rows, 1 or 2 (more rows: <see cref="GemmFewRowsSpec"/>).</param>
 /// <param name="LowRank">Whether a second product is added.</param>
 /// <param name="Epilogue">What happens to the sums.</param>
 internal sealed record GemvSpec(PtxArch Arch, int M, bool LowRank, GemmEpilogue Epilogue) : IKernelSpec
 {
-    /// <summary>Most rows of x.</summary>
-    public const int MaxRows = 8;
+    /// <summary>Most rows of x: beyond it the FMAs would cost more than the reads.</summary>
+    public const int MaxRows = 2;
 
     /// <summary>Rows of W that one block reads.</summary>
     public const int Columns = 4;
@@ -28,13 +28,13 @@ internal sealed record GemvSpec(PtxArch Arch, int M, bool LowRank, GemmEpilogue 
         GemmEpilogue.Parameters(k);
         k.LoadParameters();
         k.Reg("b32", "tid lane warp n0 kk x y sb row col klim slot");
-        k.Reg("b64", "xp wp at to");
+        k.Reg("b64", "at");
         k.Reg("pred", "p ok");
         k.Reg("f32", "v w");
         k.L($"mov.u32 tid, %tid.x; and.b32 lane, tid, 31; shr.u32 warp, tid, 5; mov.u32 sb, smem; mov.u32 n0, %ctaid.x; mul.lo.u32 n0, n0, {Columns};");
         string[] acc = k.Regs("f32", "acc", M * Columns);
         foreach (string a in acc) k.L($"mov.f32 {a}, 0f00000000;");
-        Product(k, acc, "A", "B", "lda", "ldb", "K", M <= 2 ? 2 : 1);
+        Product(k, acc, "A", "B", "lda", "ldb", "K", 2);
         if (LowRank) Product(k, acc, "P", "L", "ldp", "ldl", "R", 1);
 
         // Lanes, then warps, in a fixed order.
@@ -47,22 +47,8 @@ internal sealed record GemvSpec(PtxArch Arch, int M, bool LowRank, GemmEpilogue 
         }
         k.L($"bar.sync 0; setp.ge.u32 p, tid, {acc.Length}; @p ret; mad.lo.u32 slot, tid, 4, sb; mov.f32 v, 0f00000000;");
         for (int w = 0; w < Warps; w++) k.L($"ld.shared.f32 w, [slot+{4 * acc.Length * w}]; add.f32 v, v, w;");
-        k.L($"div.u32 row, tid, {Columns}; mul.lo.u32 x, row, {Columns}; sub.u32 col, tid, x; add.u32 col, col, n0; setp.lt.u32 ok, col, N; mul.f32 v, v, alpha;");
-        if (Epilogue.Bias)
-        {
-            k.L($"mad.wide.u32 to, col, {Epilogue.In.Bytes()}, bias;");
-            k.LoadElement(Epilogue.In, "w", "to", "ok");
-            k.L("add.f32 v, v, w;");
-        }
-        int size = Epilogue.Out.Bytes();
-        if (Epilogue.Addend)
-        {
-            k.L($"mul.wide.u32 to, row, ldadd; cvt.u64.u32 at, col; add.u64 to, to, at; mad.lo.u64 to, to, {size}, add;");
-            k.LoadElement(Epilogue.Out, "w", "to", "ok", "");
-            k.L("add.f32 v, v, w;");
-        }
-        k.L($"mul.wide.u32 to, row, ldc; cvt.u64.u32 at, col; add.u64 to, to, at; mad.lo.u64 to, to, {size}, C;");
-        k.StoreElement(Epilogue.Out, "to", "v", "ok");
+        k.L($"div.u32 row, tid, {Columns}; mul.lo.u32 x, row, {Columns}; sub.u32 col, tid, x; add.u32 col, col, n0; setp.lt.u32 ok, col, N;");
+        Epilogue.StoreElement(k, "v", "row", "col", "ok");
         return k.Build(Warps * acc.Length * 4);
     }
 
