@@ -50,8 +50,33 @@ internal static class AttentionCheck
                 string kernel = set[0] is AttentionMmaSpec mma ? "mma " + mma.Arch : "wgmma";
                 GpuRun.Guard($"{kernel} {name}", () => One($"{kernel} {name}", runner, problem, set, reference));
             }
+            if (problem.Offsets.Length == 2) GpuRun.Guard($"cached {name}", () => Cached(name, runner, problem, reference[0]));
             problem.Dispose();
         }
+    }
+
+    /// <summary>The last 200 rows as new queries over the rest as cached keys.</summary>
+    private static void Cached(string name, AttentionRunner runner, AttentionProblem problem, double[] reference)
+    {
+        int first = problem.Rows - 200, width = problem.Heads * problem.D;
+        using DeviceBuffer o = new(200L * width * 2);
+        o.Fill(0xff, GpuRun.Stream);
+        AttentionArgs args = problem.Args with { Rows = 200, Q = problem.Args.Q + (ulong)(2L * first * problem.Ld), O = o.Pointer, Lse = 0 };
+        IKernelSpec spec = AttentionRunner.Choose(GpuRun.Cache.Device.Arch, AttentionPass.Forward, args, shifted: true)!;
+        AttentionTiles.Tile[] tiles = AttentionTiles.Cached(0, 200, 0, first, AttentionRunner.TileRows(spec));
+        using DeviceBuffer list = DeviceBuffer.From<AttentionTiles.Tile>(tiles);
+        runner.Run(spec, args, list.Pointer, tiles.Length, GpuRun.Stream);
+        GpuRun.Sync();
+        float[] y = Host.Download(o, 200L * width, problem.Type);
+        double e = 0, n = 0;
+        for (int i = 0; i < y.Length; i++)
+        {
+            double r = reference[(long)first * width + i];
+            e += (y[i] - r) * (y[i] - r);
+            n += r * r;
+        }
+        e = Math.Sqrt(e / n);
+        GpuRun.Report($"cached {name}", e < 3e-3, $"o {e:E1}");
     }
 
     private static void One(string name, AttentionRunner runner, AttentionProblem problem, IKernelSpec[] set, double[][] reference)
@@ -63,6 +88,7 @@ internal static class AttentionCheck
         for (int i = 0; i < 3; i++)
         {
             AttentionTiles.Tile[] tiles = AttentionTiles.Packed(problem.Offsets, AttentionRunner.TileRows(set[i]), (AttentionPass)i);
+            tiles = AttentionTiles.Pad(tiles, tiles.Length + 5); // as a captured graph would have them
             lists[i] = DeviceBuffer.From<AttentionTiles.Tile>(tiles);
             counts[i] = tiles.Length;
         }

@@ -36,6 +36,15 @@ public sealed class AttentionTilesTests
     }
 
     [Fact]
+    public void PaddingAddsEmptyTiles()
+    {
+        AttentionTiles.Tile[] tiles = AttentionTiles.Packed([0, 100], 64, AttentionPass.Forward), padded = AttentionTiles.Pad(tiles, 5);
+        Assert.Equal(tiles, padded[..2]);
+        Assert.All(padded[2..], t => Assert.Equal(0, t.End));
+        Assert.Throws<ArgumentException>(() => AttentionTiles.Pad(tiles, 1));
+    }
+
+    [Fact]
     public void EveryHeadSizeHasAKernelOnItsTargets()
     {
         for (int d = 16; d <= 256; d += 16)

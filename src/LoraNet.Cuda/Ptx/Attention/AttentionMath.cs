@@ -207,7 +207,7 @@ internal static class AttentionMath
         k.L($"mul.lo.u32 rd_x, {head}, {2 * d}; mad.lo.u32 rd_x, lt, 16, rd_x; cvt.u64.u32 rd_c, rd_x;");
         for (int i = 0; i < delta.Length; i++)
         {
-            k.L($"add.u32 rd_r, {row[i / 2]}, {8 * (i & 1)}; sub.u32 rd_x, {limit}, 1; min.u32 rd_r, rd_r, rd_x; mad.wide.u32 rd_a, rd_r, ldoBytes, rd_c; add.u64 rd_a, rd_a, {output}; mad.wide.u32 rd_b, rd_r, ldgBytes, rd_c; add.u64 rd_b, rd_b, {gradient}; mov.f32 {delta[i]}, 0f00000000;");
+            k.L($"add.u32 rd_r, {row[i / 2]}, {8 * (i & 1)}; max.u32 rd_x, {limit}, 1; sub.u32 rd_x, rd_x, 1; min.u32 rd_r, rd_r, rd_x; mad.wide.u32 rd_a, rd_r, ldoBytes, rd_c; add.u64 rd_a, rd_a, {output}; mad.wide.u32 rd_b, rd_r, ldgBytes, rd_c; add.u64 rd_b, rd_b, {gradient}; mov.f32 {delta[i]}, 0f00000000;");
             for (int u = 0; u < units; u++)
             {
                 bool partial = (u + 1) * 4 > d / 8;

@@ -33,6 +33,16 @@ internal static class AttentionTiles
         return Sorted(tiles, tileRows, AttentionPass.Forward);
     }
 
+    /// <summary>
+    /// Extends a list with empty tiles to <paramref name="count"/> entries, so that a captured graph with a fixed count serves any batch up to it.
+    /// An empty tile costs one loop step of a block and stores nothing.
+    /// </summary>
+    public static Tile[] Pad(Tile[] tiles, int count)
+    {
+        if (count < tiles.Length) throw new ArgumentException($"{tiles.Length} tiles do not fit a list of {count}.");
+        return [.. tiles, .. Enumerable.Repeat(default(Tile), count - tiles.Length)];
+    }
+
     private static Tile[] Sorted(List<Tile> tiles, int tileRows, AttentionPass pass) => // OrderBy is stable: equal tiles keep their order
         [.. tiles.OrderByDescending(t => pass == AttentionPass.KeyGradient ? t.End - t.Row : Math.Min(t.Row + tileRows, t.End) + t.Shift - t.KeyStart)];
 }

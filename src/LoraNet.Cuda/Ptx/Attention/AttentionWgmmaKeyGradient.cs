@@ -73,7 +73,7 @@ internal static class AttentionWgmmaKeyGradient
         w.LoopDescriptor("eT0", qAt, false);
         w.Next("CITEM", "DONE");
         string[] row = w.Rows(false);
-        k.L($"sub.u32 n, rend, row0; add.u32 n, n, {spec.Loop - 1}; shr.u32 n, n, {spec.LoopShift}; mul.lo.u32 n, n, group; mov.u32 qv, row0; add.u32 wlast, wrow, 63; setp.eq.u32 first, 0, 0;");
+        k.L($"sub.u32 n, rend, row0; add.u32 n, n, {spec.Loop - 1}; shr.u32 n, n, {spec.LoopShift}; max.u32 n, n, 1; mul.lo.u32 n, n, group; mov.u32 qv, row0; add.u32 wlast, wrow, 63; setp.eq.u32 first, 0, 0;");
         foreach (string r in dk.Concat(dv)) k.L($"mov.f32 {r}, 0f00000000;");
         w.Wait("kFull", "zero", "kp");
         k.L("xor.b32 kp, kp, 1;\nCLOOP:");
