@@ -16,8 +16,8 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
     /// <summary>Columns up to which a product counts as skinny: rows times rows instead of tiles.</summary>
     private const int SkinnyColumns = 64;
 
-    /// <summary>Bytes of packed A at one time.</summary>
-    private const long PackedABytes = 12L * 1024 * 1024;
+    /// <summary>Bytes of packed A at one time: every panel of B passes over all of it, so it must not be pushed out of the caches.</summary>
+    private const long PackedABytes = 2L * 1024 * 1024;
 
     private static int MaxRows => TileKernel<TSimd, TVector>.MaxRows;
 
@@ -171,7 +171,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
             else action.LowA = p.LowA;
         }
         int superBlock = action.Direct ? Math.Max(1, p.K) : DepthBlock * (int)Math.Max(1, PackedABytes / (sizeof(float) * (long)DepthBlock * p.M));
-        // Groups of panels share a block of A in the second-level cache; few panels are split by rows too.
+        // A few panels a chunk; few panels are split by rows too.
         int threads = Pool.Threads;
         action.Group = Math.Clamp(panels / (4 * threads), 1, 4);
         int groups = (panels + action.Group - 1) / action.Group;
@@ -241,36 +241,41 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
             int lastPanel = Math.Min(Panels, firstPanel + Group);
             int firstRow = chunk / Groups * RowBlock;
             int lastRow = Math.Min(P.M, firstRow + RowBlock);
-            int k = K0;
-            do
+            for (int panel = firstPanel; panel < lastPanel; panel++)
             {
-                int depth = Direct ? K1 - k : Math.Min(DepthBlock, K1 - k);
-                for (int panel = firstPanel; panel < lastPanel; panel++)
+                if (Direct && IsDirect(panel))
                 {
-                    if (P.BSource == BSource.Panels || (P.BSource == BSource.Rows && Direct && (panel + 1) * Columns <= P.N))
-                    {
-                        nint start = P.BSource == BSource.Panels ? ((nint)panel * P.BLd + k) * Columns : k * P.BLd + (nint)panel * Columns;
-                        nint stride = P.BSource == BSource.Panels ? Columns : P.BLd;
-                        switch (P.BType)
-                        {
-                            case DType.F32: Rows<PanelF32>(panel, (float*)P.B + start, stride, k, depth, firstRow, lastRow); break;
-                            case DType.BF16: Rows<PanelBF16>(panel, (ushort*)P.B + start, stride, k, depth, firstRow, lastRow); break;
-                            default: Rows<PanelF16>(panel, (ushort*)P.B + start, stride, k, depth, firstRow, lastRow); break;
-                        }
-                    }
-                    else if (depth <= DepthBlock) Rows<PanelF32>(panel, PackPanel(panel, k, depth), Columns, k, depth, firstRow, lastRow);
-                    else
-                    {
-                        for (int part = k; part < k + depth; part += DepthBlock)
-                        {
-                            int partDepth = Math.Min(DepthBlock, k + depth - part);
-                            Rows<PanelF32>(panel, PackPanel(panel, part, partDepth), Columns, part, partDepth, firstRow, lastRow);
-                        }
-                    }
+                    InPlace(panel, K0, K1 - K0, firstRow, lastRow);
+                    continue;
                 }
-                k += depth;
+                int k = K0;
+                do
+                {
+                    int depth = Math.Min(DepthBlock, K1 - k);
+                    // Wide enough a block of rows is worth one widened copy of the panel: the inner loop then only multiplies.
+                    if (P.BSource == BSource.Panels && (P.BType == DType.F32 || lastRow - firstRow < 8 * MaxRows))
+                        InPlace(panel, k, depth, firstRow, lastRow);
+                    else Rows<PanelF32>(panel, PackPanel(panel, k, depth), Columns, k, depth, firstRow, lastRow);
+                    k += depth;
+                }
+                while (k < K1);
             }
-            while (k < K1);
+        }
+
+        /// <summary>True when the tile kernel can read the panel where it lies.</summary>
+        private readonly bool IsDirect(int panel) => P.BSource == BSource.Panels || (P.BSource == BSource.Rows && (panel + 1) * Columns <= P.N);
+
+        private readonly void InPlace(int panel, int k, int depth, int firstRow, int lastRow)
+        {
+            bool packed = P.BSource == BSource.Panels;
+            nint start = packed ? ((nint)panel * P.BLd + k) * Columns : k * P.BLd + (nint)panel * Columns;
+            nint stride = packed ? Columns : P.BLd;
+            switch (P.BType)
+            {
+                case DType.F32: Rows<PanelF32>(panel, (float*)P.B + start, stride, k, depth, firstRow, lastRow); break;
+                case DType.BF16: Rows<PanelBF16>(panel, (ushort*)P.B + start, stride, k, depth, firstRow, lastRow); break;
+                default: Rows<PanelF16>(panel, (ushort*)P.B + start, stride, k, depth, firstRow, lastRow); break;
+            }
         }
 
         /// <summary>Widens and turns one panel of B into this thread's working memory.</summary>
@@ -282,6 +287,9 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
             byte* b = (byte*)P.B;
             switch (P.BSource)
             {
+                case BSource.Panels:
+                    Packing.Copy(b + ((nint)panel * P.BLd + k) * Columns * size, P.BType, Columns, depth, Columns, 1f, packed, Columns, Columns);
+                    break;
                 case BSource.Rows:
                     Packing.Copy(b + (k * P.BLd + (nint)panel * Columns) * size, P.BType, P.BLd, depth, columns, 1f, packed, Columns, Columns);
                     break;
