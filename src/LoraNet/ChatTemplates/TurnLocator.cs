@@ -14,7 +14,8 @@ namespace LoraNet.ChatTemplates;
 /// again. If taking the mark out gives back the whole text exactly, the mark shows where that message's text ends. What
 /// follows the mark in the shorter renderings P' and Q' (made with the same mark) is the text that closes the message
 /// and, for P', opens the turn; both must be found right behind the mark's place in the whole text. Where the opening
-/// differs (a prompt that opens a thought the template later drops) the turn starts at its own text, found by a mark before it.
+/// differs (a prompt that opens a thought the template later drops) the turn starts at its own text, found by a mark
+/// before it, or, if it has only tool calls, where a plain text would start in its place.
 /// </para>
 /// </summary>
 internal sealed class TurnLocator(ChatTemplate template, ChatInput input, PyList messages, string whole)
@@ -49,7 +50,30 @@ internal sealed class TurnLocator(ChatTemplate template, ChatInput input, PyList
             if (full is not null && OnlyIndex(full) is var at and >= 0 && full.Remove(at, _mark.Length) == whole) return at;
         }
 
+        if (turn > 0 && AfterPlainOpening(turn) is { } plain) return plain;
         throw Fail(turn, $"the turn's start can't be found: {reason}", refused);
+    }
+
+    // For a turn without text of its own (only tool calls): what the template writes, behind the message before, to open
+    // a turn of plain text in the same place must stand there in the whole text too.
+    private int? AfterPlainOpening(int turn)
+    {
+        string reason = "";
+        LoraNetException? refused = null;
+        if (Edge(messages[turn - 1], turn - 1, prompt: false, ref reason, ref refused) is not { } edge) return null;
+        var plain = new PyDict();
+        plain.Set("role", "assistant");
+        plain.Set("content", _mark);
+        List<object?> all = [.. messages.Items];
+        all[turn] = plain;
+        foreach (List<object?> part in new[] { all, all[..(turn + 1)] })
+        {
+            string? text = TryRender(part, prompt: false, out _);
+            if (text is null || OnlyIndex(text) is not (var at and >= 0) || at < edge) continue;
+            if (whole.StartsWith(text[..at], StringComparison.Ordinal)) return at;
+        }
+
+        return null;
     }
 
     // A check on edges that were found separately: a mark in the turn's own text must stand between them.
@@ -116,7 +140,20 @@ internal sealed class TurnLocator(ChatTemplate template, ChatInput input, PyList
     // Copies of a message with the mark before its text: at the start, or after reasoning that the template may drop.
     private IEnumerable<object?> MarkedAtStart(object? message)
     {
-        if (message is not PyDict dict || !dict.TryGet("content", out object? content) || content is not string text) yield break;
+        if (message is not PyDict dict || !dict.TryGet("content", out object? content)) yield break;
+        if (content is string text)
+        {
+            foreach (string marked in WithMarkBefore(text)) yield return With(dict, "content", marked);
+        }
+        else if (content is PyList { Count: > 0 } parts && parts[0] is PyDict part && part.TryGet("text", out object? t) && t is string first)
+        {
+            foreach (string marked in WithMarkBefore(first))
+                yield return With(dict, "content", new PyList([With(part, "text", marked), .. parts.Items[1..]]));
+        }
+    }
+
+    private IEnumerable<string> WithMarkBefore(string text)
+    {
         const string endOfThought = "</think>";
         int thought = text.LastIndexOf(endOfThought, StringComparison.Ordinal);
         int[] starts = thought < 0 ? [0] : [0, thought + endOfThought.Length];
@@ -126,8 +163,8 @@ internal sealed class TurnLocator(ChatTemplate template, ChatInput input, PyList
             int trimmed = start;
             while (trimmed < text.Length && PyText.IsSpace(text[trimmed])) trimmed++;
             if (trimmed == text.Length) continue;
-            yield return With(dict, "content", text[..start] + _mark + text[start..]);
-            if (trimmed > start) yield return With(dict, "content", text[..trimmed] + _mark + text[trimmed..]);
+            yield return text[..start] + _mark + text[start..];
+            if (trimmed > start) yield return text[..trimmed] + _mark + text[trimmed..];
         }
     }
 

@@ -74,6 +74,32 @@ public class ChatMaskingTests
     }
 
     [Fact]
+    public void Tool_calls_are_placed_where_the_prompt_opens_a_thought_the_history_lacks()
+    {
+        ChatTemplate template = ChatTemplate.Parse("""
+            {%- for m in messages %}
+                {{- '<' + m.role + '>' + (m.content or '') }}
+                {%- for c in m.tool_calls or [] %}{{- '[call ' + c.function.name + c.function.arguments | tojson + ']' }}{% endfor %}
+                {{- '</>' }}
+            {%- endfor %}
+            {%- if add_generation_prompt %}{{- '<assistant><think>' }}{% endif %}
+            """);
+        string[] spans = Spans(Mask(template, JinjaCases.Conversation("tool_calls")["messages"]!));
+        Assert.Equal(2, spans.Length);
+        Assert.StartsWith("[call get_weather{\"place\": \"Paris\"", spans[0]);
+        Assert.EndsWith("[call add{\"a\": 1, \"b\": 2.5}]</>", spans[0]);
+        Assert.Equal("21° and 3.5</>", spans[1]);
+    }
+
+    [Fact]
+    public void The_last_text_part_ends_a_turn_of_parts()
+    {
+        ChatTemplate template = ChatTemplate.Parse("{% for m in messages %}{{ m.role }}: {% for p in m.content %}{{ p.text }} {% endfor %}{{ loop.index }}/{{ loop.length if loop.last }};{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}");
+        JsonNode messages = JsonNode.Parse("""[{"role":"user","content":[{"text":"a"}]},{"role":"assistant","content":[{"text":"b"},{"text":"c"}]}]""")!;
+        Assert.Equal(["b c 2/2;"], Spans(Mask(template, messages)));
+    }
+
+    [Fact]
     public void Generation_blocks_say_what_is_trained()
     {
         Assert.Equal(["4<|im_end|>", "\n 6 \n<|im_end|>"], Spans("chatml_generation", "system"));
