@@ -10,7 +10,15 @@ internal static class AllCommands
     [
         TrainCommand.Create(context),
         EvalCommand.Create(context),
+        GenerateCommand.Create(context),
+        ChatCommand.Create(context),
         MergeCommand.Create(context),
+        AdapterCommand.Create(context),
+        PlanCommand.Create(context),
+        TokenizeCommand.Create(context),
+        DataCommand.Create(context),
+        BenchCommand.Create(context),
+        DoctorCommand.Create(context),
     ];
 
     /// <summary>The flag that every command has.</summary>

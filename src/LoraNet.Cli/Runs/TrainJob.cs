@@ -100,9 +100,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
             return model.Attach(AdapterBuilder.CreateFull(model));
         }
         Func<LoraConfig, LoraConfig>? change = values.Text("adapter") is { } folder ? AdapterLayer.Apply(values, folder) : null;
-        DecoderNames names = model.Options.Names;
-        string[] attention = [.. new[] { names.FusedQueryKeyValue ?? names.Query, names.Key, names.Value, names.Output }.Where(n => names.FusedQueryKeyValue is null || (n != names.Key && n != names.Value)).Select(n => n[(n.LastIndexOf('.') + 1)..])];
-        Preset.Apply(values, model.Backend.Name, BackendFactory.DeviceBytes(model.Backend), attention);
+        Preset.Apply(values, model.Backend.Name, BackendFactory.DeviceBytes(model.Backend), Commands.PlanCommand.AttentionNames(model.Options));
         if (change is not null) return AdapterFile.Load(values.Required("adapter"), model, trainable: true, warn: Note, change: change);
         LoraConfig config = SettingReaders.ReadLora(values) with { BaseModelNameOrPath = values.Required("model") };
         return model.AddAdapter(config, seed: SettingReaders.ReadTraining(values).Seed);
