@@ -115,7 +115,7 @@ internal static class BenchCommand
         for (int r = 0; r < count; r++)
         {
             int[] ids = new int[length];
-            for (int i = 0; i < length; i++) ids[i] = (int)((ulong)Philox.Block(key, r, i).Item1 * (ulong)vocabulary >> 32);
+            for (int i = 0; i < length; i++) ids[i] = (int)((ulong)Philox.Block(key, r, (uint)i).Item1 * (ulong)vocabulary >> 32);
             int[] labels = (int[])ids.Clone();
             Array.Fill(labels, TokenRow.Ignored, 0, Math.Min(untrained, length - 1));
             rows.Add(new TokenRow(ids, labels));

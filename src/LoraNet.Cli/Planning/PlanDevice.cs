@@ -24,7 +24,7 @@ internal sealed record PlanDevice(string Name, long Bytes, double Flops, int Act
     {
         const int Size = 384;
         using Tensors.Arena arena = new(backend);
-        Tensors.Tensor a = arena.Rent(Size, Size), b = arena.Rent(Size, Size), c = arena.Rent(Size, Size);
+        Tensors.Tensor a = arena.Rent(backend.ComputeType, Size, Size), b = arena.Rent(backend.ComputeType, Size, Size), c = arena.Rent(backend.ComputeType, Size, Size);
         backend.Zero(a);
         backend.Zero(b);
         double best = double.MaxValue;
