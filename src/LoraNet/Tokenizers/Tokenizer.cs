@@ -210,7 +210,8 @@ public sealed class Tokenizer : ITokenizer
         sink.Reset(withSpans);
         pieces.Clear();
         if (text.Length == 0) return sink;
-        _parts.Added.Extract(new TextBuffer(WithoutLoneSurrogates(text).AsMemory()), _parts.Normalizer, pieces);
+        bool tracks = withSpans || _parts.NeedsOrigins;
+        _parts.Added.Extract(new TextBuffer(WithoutLoneSurrogates(text).AsMemory(), 0, tracks), _parts.Normalizer, pieces);
         _parts.PreTokenizer?.Apply(pieces);
         ITokenModel model = _parts.Model;
         foreach (Piece p in pieces.Items)
@@ -306,6 +307,9 @@ internal sealed record TokenizerParts(ITokenModel Model, AddedTokens Added)
     public ITokenDecoder? Decoder { get; init; }
 
     public TokenizerTruncation? Truncation { get; init; }
+
+    /// <summary>Whether a step asks where its text came from, so that origins must be kept even when the caller does not want ranges.</summary>
+    public bool NeedsOrigins => PreTokenizer?.NeedsOrigins ?? false;
 }
 
 /// <summary>The roles of tokens and the chat templates, as the configuration files give them.</summary>

@@ -34,7 +34,10 @@ public class ComponentTests
         return stream.ToArray();
     }
 
-    internal static IEnumerable<byte[]> AllFiles() => s_fixture.RootElement.GetProperty("cases").EnumerateArray().Select(FileOf);
+    internal static IEnumerable<byte[]> AllFiles() => AllCases().Select(c => c.Json);
+
+    internal static IEnumerable<(string Name, byte[] Json)> AllCases() =>
+        s_fixture.RootElement.GetProperty("cases").EnumerateArray().Select(c => (c.GetProperty("name").GetString()!, FileOf(c)));
 
     internal static IEnumerable<string> Texts() => s_fixture.RootElement.GetProperty("texts").EnumerateArray().Select(t => t.GetString()!);
 

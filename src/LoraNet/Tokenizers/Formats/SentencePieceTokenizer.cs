@@ -101,7 +101,7 @@ internal sealed class SentencePieceNormalizer(SentencePieceFile file, bool prefi
             while (start < end && s[start] == ' ') start++;
             while (end > start && s[end - 1] == ' ') end--;
         }
-        var b = new TextBuilder(end - start + 1);
+        var b = new TextBuilder(end - start + 1, text.Tracks);
         char space = file.EscapeWhitespace ? '\u2581' : ' ';
         if (start < end && file.AddDummyPrefix && (first || prefixEachPart)) b.Add(space, mapped.OriginalStart(start), mapped.OriginalEnd(start));
         for (int i = start; i < end; i++)

@@ -21,10 +21,15 @@ internal sealed class BertNormalizer(bool cleanText, bool handleChinese, bool st
     {
         public static readonly CleanText Instance = new();
 
-        protected override int FirstChange(ReadOnlySpan<char> text) => text.ContainsAnyExceptInRange(' ', '~') ? 0 : -1;
+        protected override int FirstChange(ReadOnlySpan<char> text) => text.IndexOfAnyExceptInRange(' ', '~');
 
         protected override void Apply(int codePoint, TokenSpan span, TextBuilder output)
         {
+            if (codePoint is >= ' ' and <= '~')
+            {
+                output.Add((char)codePoint, span.Start, span.End);
+                return;
+            }
             if (codePoint is 0 or 0xFFFD || IsControl(codePoint)) return;
             if (CharClass.IsSpace(codePoint)) output.Add(' ', span.Start, span.End);
             else output.AddCodePoint(codePoint, span.Start, span.End);
@@ -39,7 +44,7 @@ internal sealed class BertNormalizer(bool cleanText, bool handleChinese, bool st
     {
         public static readonly SpaceIdeographs Instance = new();
 
-        protected override int FirstChange(ReadOnlySpan<char> text) => text.ContainsAnyInRange('\u3400', '\uFAFF') ? 0 : -1;
+        protected override int FirstChange(ReadOnlySpan<char> text) => text.IndexOfAnyInRange('\u3400', '\uFAFF');
 
         protected override void Apply(int codePoint, TokenSpan span, TextBuilder output)
         {
@@ -56,7 +61,7 @@ internal sealed class BertNormalizer(bool cleanText, bool handleChinese, bool st
     {
         public static readonly DropMarks Instance = new();
 
-        protected override int FirstChange(ReadOnlySpan<char> text) => text.ContainsAnyExceptInRange('\0', '\u02FF') ? 0 : -1;
+        protected override int FirstChange(ReadOnlySpan<char> text) => text.IndexOfAnyExceptInRange('\0', '\u02FF');
 
         protected override void Apply(int codePoint, TokenSpan span, TextBuilder output)
         {

@@ -83,7 +83,7 @@ internal sealed class PrecompiledNormalizer(CharsMap map, bool wholeGraphemes) :
     {
         if (map.IsEmpty) return text;
         ReadOnlySpan<char> s = text.Span;
-        var b = new TextBuilder(s.Length);
+        var b = new TextBuilder(s.Length, text.Tracks);
         if (wholeGraphemes) ByGrapheme(text, s, b);
         else ByLongest(text, s, b);
         return b.Build();

@@ -10,22 +10,12 @@ internal sealed class PrependNormalizer(string prefix) : ITextNormalizer
 
     public static TextBuffer Prepend(TextBuffer text, int start, int length, string prefix)
     {
-        var b = new TextBuilder(length + prefix.Length);
+        var b = new TextBuilder(length + prefix.Length, text.Tracks);
         int from = text.OriginalStart(start);
         int to = text.OriginalEnd(start);
         b.Add(prefix, from, to);
-        Copy(text, start, start + length, b);
+        b.Copy(text, start, start + length);
         return b.Build();
-    }
-
-    public static void Copy(TextBuffer text, int start, int end, TextBuilder b)
-    {
-        ReadOnlySpan<char> s = text.Span;
-        for (int i = start; i < end; i++)
-        {
-            TokenSpan span = text.Original(i, i + 1);
-            b.Add(s[i], span.Start, span.End);
-        }
     }
 }
 
@@ -35,8 +25,8 @@ internal sealed class AppendNormalizer(string suffix) : ITextNormalizer
     public TextBuffer Normalize(TextBuffer text)
     {
         if (text.Length == 0) return text;
-        var b = new TextBuilder(text.Length + suffix.Length);
-        PrependNormalizer.Copy(text, 0, text.Length, b);
+        var b = new TextBuilder(text.Length + suffix.Length, text.Tracks);
+        b.Copy(text, 0, text.Length);
         TokenSpan last = b.LastOriginal(text.Shift);
         b.Add(suffix, last.Start, last.End);
         return b.Build();
@@ -62,17 +52,17 @@ internal sealed class ReplaceNormalizer(SplitPattern pattern, string content, ch
         List<(int Start, int End)> matches = t_matches ??= [];
         pattern.FindAll(s, matches);
         if (matches.Count == 0) return text.Slice(start, length);
-        var b = new TextBuilder(length);
+        var b = new TextBuilder(length, text.Tracks);
         int from = 0;
         foreach ((int at, int end) in matches)
         {
-            PrependNormalizer.Copy(text, start + from, start + at, b);
+            b.Copy(text, start + from, start + at);
             // Like Hugging Face's library: the new characters share the range of the last one they replace.
             TokenSpan span = end > at ? text.Original(start + end - 1, start + end) : b.LastOriginal(text.Shift);
             b.Add(content, span.Start, span.End);
             from = end;
         }
-        PrependNormalizer.Copy(text, start + from, start + length, b);
+        b.Copy(text, start + from, start + length);
         matches.Clear();
         return b.Build();
     }
@@ -100,8 +90,8 @@ internal abstract class RuneNormalizer : ITextNormalizer
         ReadOnlySpan<char> s = text.Span;
         int from = FirstChange(s);
         if (from < 0) return text;
-        var b = new TextBuilder(text.Length);
-        PrependNormalizer.Copy(text, 0, from, b);
+        var b = new TextBuilder(text.Length, text.Tracks);
+        b.Copy(text, 0, from);
         for (int i = from; i < s.Length;)
         {
             Rune.DecodeFromUtf16(s[i..], out Rune rune, out int units);
@@ -121,10 +111,22 @@ internal abstract class RuneNormalizer : ITextNormalizer
 /// <summary>Lower case by the Unicode standard's full mappings, without regard to context or language.</summary>
 internal sealed class LowercaseNormalizer : RuneNormalizer
 {
+    protected override int FirstChange(ReadOnlySpan<char> text)
+    {
+        for (int i = 0; i < text.Length; i++)
+            if (text[i] > 127 || (uint)(text[i] - 'A') <= 'Z' - 'A') return i;
+        return -1;
+    }
+
     protected override void Apply(int codePoint, TokenSpan span, TextBuilder output) => Lower(codePoint, span, output);
 
     public static void Lower(int codePoint, TokenSpan span, TextBuilder output)
     {
+        if (codePoint < 128)
+        {
+            output.Add((uint)(codePoint - 'A') <= 'Z' - 'A' ? (char)(codePoint | 0x20) : (char)codePoint, span.Start, span.End);
+            return;
+        }
         if (codePoint == 0x130)
         {
             // The only character whose lower case is longer.

@@ -30,7 +30,7 @@ internal sealed class UnicodeNormalizer : ITextNormalizer
         ReadOnlySpan<char> s = text.Span;
         // Nothing below U+00A0 (for composed forms: below U+0300) changes.
         if (!s.ContainsAnyExceptInRange('\0', _compose && !_compatibility ? '\u02FF' : '\u009F')) return text;
-        var b = new TextBuilder(s.Length);
+        var b = new TextBuilder(s.Length, text.Tracks);
         var run = new List<Mark>();
         for (int i = 0; i < s.Length;)
         {

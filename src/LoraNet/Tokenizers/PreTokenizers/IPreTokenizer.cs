@@ -4,12 +4,15 @@ namespace LoraNet.Tokenizers;
 internal interface IPreTokenizer
 {
     void Apply(PieceList pieces);
+
+    /// <summary>Whether the result depends on where in the original text a piece stands.</summary>
+    bool NeedsOrigins => false;
 }
 
 /// <summary>Several pre-tokenizers, one after the other.</summary>
 internal sealed class SequencePreTokenizer(IReadOnlyList<IPreTokenizer> parts) : IPreTokenizer
 {
-    public IReadOnlyList<IPreTokenizer> Parts => parts;
+    public bool NeedsOrigins => parts.Any(p => p.NeedsOrigins);
 
     public void Apply(PieceList pieces)
     {

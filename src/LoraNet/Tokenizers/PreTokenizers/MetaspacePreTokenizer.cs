@@ -19,6 +19,8 @@ internal sealed class MetaspacePreTokenizer(char replacement, PrependScheme sche
     private readonly string _replacement = replacement.ToString();
     private readonly ReplaceNormalizer _spaces = ReplaceNormalizer.ForString(" ", replacement.ToString());
 
+    public bool NeedsOrigins => scheme == PrependScheme.First;
+
     public void Apply(PieceList pieces) => pieces.Transform(this, static (self, piece, output) => self.Split(piece, output));
 
     private void Split(Piece piece, List<Piece> output)

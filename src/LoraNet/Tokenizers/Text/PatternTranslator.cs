@@ -9,8 +9,8 @@ namespace LoraNet.Tokenizers;
 /// </summary>
 internal static class PatternTranslator
 {
-    // Oniguruma's word characters are letters, marks, numbers of all kinds and connectors; .NET's lack some.
-    private const string Word = @"\p{L}\p{M}\p{N}\p{Pc}";
+    // Oniguruma's word characters: alphabetic, marks, decimal digits, connectors, and (Latin-1 has a table of its own) ² ³ ¹ ¼ ½ ¾; .NET's lack some.
+    private const string Word = @"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\u00B2\u00B3\u00B9\u00BC-\u00BE\u24B6-\u24E9";
 
     public static string ToDotNet(string pattern)
     {

@@ -156,7 +156,7 @@ internal sealed class SplitPattern
             UnicodeCategory.MathSymbol => '\u2200',
             UnicodeCategory.CurrencySymbol => '\u20AC',
             UnicodeCategory.ModifierSymbol => '\u02C2',
-            UnicodeCategory.OtherSymbol => '\u2600',
+            UnicodeCategory.OtherSymbol => CharClass.IsWord(codePoint) ? '\u24B6' : '\u2600',
             UnicodeCategory.Format => '\u2060',
             UnicodeCategory.PrivateUse => '\uE000',
             _ => '\u0378',

@@ -10,10 +10,11 @@ internal sealed class TextBuffer
     private readonly int[]? _starts;
     private readonly int[]? _ends;
 
-    public TextBuffer(ReadOnlyMemory<char> text, int shift = 0)
+    public TextBuffer(ReadOnlyMemory<char> text, int shift = 0, bool tracks = true)
     {
         _text = text;
         Shift = shift;
+        Tracks = tracks;
     }
 
     public TextBuffer(ReadOnlyMemory<char> text, int[]? starts, int[]? ends, int shift)
@@ -22,7 +23,11 @@ internal sealed class TextBuffer
         _starts = starts;
         _ends = ends;
         Shift = shift;
+        Tracks = true;
     }
+
+    /// <summary>Whether changes keep account of where units came from; without, only the very first unit's origin is right.</summary>
+    public bool Tracks { get; }
 
     /// <summary>The original offset of unit 0 when there are no alignment arrays.</summary>
     public int Shift { get; }
@@ -54,7 +59,7 @@ internal sealed class TextBuffer
     {
         if (start == 0 && length == Length) return this;
         return _starts is null
-            ? new TextBuffer(_text.Slice(start, length), Shift + start)
+            ? new TextBuffer(_text.Slice(start, length), Shift + start, Tracks)
             : new TextBuffer(_text.Slice(start, length), _starts.AsSpan(start, length).ToArray(), _ends!.AsSpan(start, length).ToArray(), Shift);
     }
 
@@ -64,7 +69,7 @@ internal sealed class TextBuffer
         char[] chars = new char[length];
         _text.Span.Slice(start, length).Replace(chars, from, to);
         return _starts is null
-            ? new TextBuffer(chars, Shift + start)
+            ? new TextBuffer(chars, Shift + start, Tracks)
             : new TextBuffer(chars, _starts.AsSpan(start, length).ToArray(), _ends!.AsSpan(start, length).ToArray(), Shift);
     }
 
@@ -86,17 +91,20 @@ internal sealed class TextBuffer
 internal sealed class TextBuilder
 {
     private char[] _chars;
-    private int[] _starts;
-    private int[] _ends;
+    private int[]? _starts;
+    private int[]? _ends;
     private readonly long _limit;
     private int _count;
+    private int _first;
 
     /// <param name="capacity">The expected length; a text may grow to 64 times that, which no real normalizer does.</param>
-    public TextBuilder(int capacity)
+    /// <param name="tracks">Whether to keep account of the origins.</param>
+    public TextBuilder(int capacity, bool tracks)
     {
         _limit = 65536 + 64L * capacity;
         capacity = Math.Max(16, capacity);
         _chars = new char[capacity];
+        if (!tracks) return;
         _starts = new int[capacity];
         _ends = new int[capacity];
     }
@@ -108,18 +116,45 @@ internal sealed class TextBuilder
     /// <summary>Appends one unit that stands for the original range [start, end).</summary>
     public void Add(char c, int start, int end)
     {
-        if (_count == _chars.Length)
-        {
-            if (_count > _limit) throw new LoraNetException($"The tokenizer's normalizer makes the text more than {_count} characters long.", "Its file is damaged: use the model's original tokenizer file.");
-            int size = checked(_count * 2);
-            Array.Resize(ref _chars, size);
-            Array.Resize(ref _starts, size);
-            Array.Resize(ref _ends, size);
-        }
+        if (_count == _chars.Length) Grow(1);
         _chars[_count] = c;
-        _starts[_count] = start;
-        _ends[_count] = end;
+        if (_count == 0) _first = start;
+        if (_starts is not null)
+        {
+            _starts[_count] = start;
+            _ends![_count] = end;
+        }
         _count++;
+    }
+
+    /// <summary>Appends units [start, end) of a text as they are.</summary>
+    public void Copy(TextBuffer text, int start, int end)
+    {
+        if (end <= start) return;
+        int length = end - start;
+        if (_count + length > _chars.Length) Grow(length);
+        if (_count == 0) _first = text.OriginalStart(start);
+        text.Span[start..end].CopyTo(_chars.AsSpan(_count));
+        if (_starts is not null)
+        {
+            for (int i = 0; i < length; i++)
+            {
+                TokenSpan span = text.Original(start + i, start + i + 1);
+                _starts[_count + i] = span.Start;
+                _ends![_count + i] = span.End;
+            }
+        }
+        _count += length;
+    }
+
+    private void Grow(int extra)
+    {
+        if (_count > _limit) throw new LoraNetException($"The tokenizer's normalizer makes the text more than {_count} characters long.", "Its file is damaged: use the model's original tokenizer file.");
+        int size = Math.Max(checked(_count * 2), checked(_count + extra));
+        Array.Resize(ref _chars, size);
+        if (_starts is null) return;
+        Array.Resize(ref _starts, size);
+        Array.Resize(ref _ends, size);
     }
 
     public void Add(ReadOnlySpan<char> s, int start, int end)
@@ -141,8 +176,9 @@ internal sealed class TextBuilder
 
     /// <summary>The original range of the last unit, or an empty one at <paramref name="fallback"/>: an inserted character shares it.</summary>
     public TokenSpan LastOriginal(int fallback) =>
-        _count == 0 ? new TokenSpan(fallback, fallback) : new TokenSpan(_starts[_count - 1], _ends[_count - 1]);
+        _count == 0 || _starts is null ? new TokenSpan(fallback, fallback) : new TokenSpan(_starts[_count - 1], _ends![_count - 1]);
 
-    public TextBuffer Build() =>
-        new(_chars.AsMemory(0, _count), _starts, _ends, _count > 0 ? _starts[0] : 0);
+    public TextBuffer Build() => _starts is null
+        ? new TextBuffer(_chars.AsMemory(0, _count), _first, tracks: false)
+        : new TextBuffer(_chars.AsMemory(0, _count), _starts, _ends, _first);
 }
