@@ -309,16 +309,28 @@ public sealed class CausalLM : PretrainedModel
         DecoderNames names = options.Names;
         int hidden = options.HiddenSize, inner = options.IntermediateSize;
         bool transposed = options.TransposedWeights;
+        if (names.Router is { } router)
+        {
+            LinearModule gateway = Linear($"{prefix}.{router}", options.Experts, hidden);
+            IMlp[] experts = new IMlp[options.Experts];
+            for (int e = 0; e < experts.Length; e++) experts[e] = Gated($"{prefix}.{string.Format(System.Globalization.CultureInfo.InvariantCulture, names.Expert, e)}");
+            return new MixtureOfExperts(gateway, experts, options.ExpertsPerToken);
+        }
         if (!options.GatedMlp)
         {
             LinearModule first = Linear($"{prefix}.{names.Up}", inner, hidden, transposed);
             return new PlainMlp(options.Activation, first, Linear($"{prefix}.{names.Down}", hidden, inner, transposed));
         }
-        bool fused = names.FusedGateUp is not null;
-        LinearModule? both = fused ? Linear($"{prefix}.{names.FusedGateUp}", 2 * inner, hidden, transposed) : null;
-        LinearModule? gate = fused ? null : Linear($"{prefix}.{names.Gate}", inner, hidden, transposed);
-        LinearModule? up = fused ? null : Linear($"{prefix}.{names.Up}", inner, hidden, transposed);
-        return new GatedMlp(options.Activation, gate, up, both, Linear($"{prefix}.{names.Down}", hidden, inner, transposed));
+        return Gated(prefix);
+
+        GatedMlp Gated(string path)
+        {
+            bool fused = names.FusedGateUp is not null;
+            LinearModule? both = fused ? Linear($"{path}.{names.FusedGateUp}", 2 * inner, hidden, transposed) : null;
+            LinearModule? gate = fused ? null : Linear($"{path}.{names.Gate}", inner, hidden, transposed);
+            LinearModule? up = fused ? null : Linear($"{path}.{names.Up}", inner, hidden, transposed);
+            return new GatedMlp(options.Activation, gate, up, both, Linear($"{path}.{names.Down}", hidden, inner, transposed));
+        }
     }
 
     private NormModule Norm(string path, int width)

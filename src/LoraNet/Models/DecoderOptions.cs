@@ -52,6 +52,10 @@ public sealed record DecoderNames
     public string? FusedGateUp { get; init; }
     /// <summary>Down projection.</summary>
     public string Down { get; init; } = "mlp.down_proj";
+    /// <summary>Router of a mixture of experts, or null for a plain MLP.</summary>
+    public string? Router { get; init; }
+    /// <summary>Prefix of an expert, relative to the layer; <c>{0}</c> is its number. Gate, Up and Down are relative to it.</summary>
+    public string Expert { get; init; } = "";
     /// <summary>Final norm.</summary>
     public string FinalNorm { get; init; } = "model.norm";
     /// <summary>Output head.</summary>
@@ -90,6 +94,10 @@ public sealed record DecoderOptions
     public Activation Activation { get; init; } = Activation.Silu;
     /// <summary>True for act(gate) ⊙ up.</summary>
     public bool GatedMlp { get; init; } = true;
+    /// <summary>Experts of a mixture, 0 for a plain MLP.</summary>
+    public int Experts { get; init; }
+    /// <summary>Experts that each token uses.</summary>
+    public int ExpertsPerToken { get; init; }
     /// <summary>Norm of queries and keys.</summary>
     public QueryKeyNorm QueryKeyNorm { get; init; }
     /// <summary>True when matrices are stored [in, out] (GPT-2's Conv1D).</summary>

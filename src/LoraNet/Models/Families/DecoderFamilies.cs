@@ -14,6 +14,12 @@ public static class DecoderFamilies
         ["qwen3"] = Qwen3.Options,
         ["smollm3"] = Llama.Options,
         ["olmo2"] = Olmo2.Options,
+        ["gemma"] = Gemma.Options,
+        ["gemma2"] = Gemma.Options2,
+        ["gemma3_text"] = Gemma.Options3,
+        ["phi3"] = Phi3.Options,
+        ["gpt2"] = Gpt2.Options,
+        ["mixtral"] = Mixtral.Options,
     };
 
     /// <summary>Supported model types.</summary>
