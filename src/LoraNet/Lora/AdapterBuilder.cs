@@ -178,8 +178,9 @@ public static class AdapterBuilder
 
     private static LoraNetException Unmatched(string what, string entry, IEnumerable<string> paths)
     {
-        IReadOnlyList<string> near = NearestNames.Find(entry, LastNames(paths), 3);
-        return new LoraNetException($"{what}: '{entry}' matches no module of this model.", near.Count == 0 ? null : $"Nearest: {string.Join(", ", near)}.");
+        List<string> names = [.. LastNames(paths)];
+        List<string> near = [.. names.Where(n => n.Contains(entry, StringComparison.OrdinalIgnoreCase)).Concat(NearestNames.Find(entry, names, 3)).Distinct()];
+        return new LoraNetException($"{what}: '{entry}' matches no module of this model.", near.Count > 0 ? $"Nearest: {string.Join(", ", near)}." : $"Modules are: {string.Join(", ", names)}.");
     }
 
     private static IEnumerable<string> LastNames(IEnumerable<string> paths) => paths.Select(p => p[(p.LastIndexOf('.') + 1)..]).Distinct();

@@ -119,11 +119,12 @@ public sealed partial class LoraTrainer : IDisposable
             }
             bool due = Options.SaveSteps > 0 && State.CompletedSteps % Options.SaveSteps == 0;
             bool best = result.EvalLoss is not null && State.BestStep == State.CompletedSteps && Options.EarlyStoppingPatience > 0;
-            if (checkpoints is not null && (due || best || cancellationToken.IsCancellationRequested)) checkpoints.Save(this);
+            if (checkpoints is not null && (due || best)) checkpoints.Save(this);
             progress?.Report(result);
             yield return result;
             await Task.Yield();
         }
+        if (cancellationToken.IsCancellationRequested && State.CompletedSteps > 0) checkpoints?.Save(this);
     }
 
     /// <summary>One optimizer step: zero gradients, forward and backward of each micro-batch, clip, update.</summary>
