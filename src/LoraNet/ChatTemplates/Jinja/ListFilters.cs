@@ -44,7 +44,6 @@ internal static class ListFilters
 
     private static object? Last(RenderContext context, object? value)
     {
-        if (value is Undefined) throw new TemplateFault("last needs a list, not an undefined value");
         List<object?> items = Py.ToList(context, value);
         return items.Count > 0 ? items[^1] : new Undefined("there is no last item: the list is empty");
     }

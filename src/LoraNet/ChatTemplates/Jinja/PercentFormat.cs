@@ -87,7 +87,8 @@ internal static class PercentFormat
             context.CheckLength(result.Length);
         }
 
-        if (!keyed && next < args.Length && !(values is PyDict or PyList && next == 0)) throw new TemplateFault("the format has fewer places than values");
+        // Python lets anything that can be subscripted, save tuples and strings, go unused.
+        if (!keyed && next < args.Length && values is not (PyDict or PyList or PyRange or Undefined)) throw new TemplateFault("the format has fewer places than values");
         return result.ToString();
     }
 
