@@ -77,7 +77,7 @@ internal static class SentencePieceTokenizer
             // A user's piece must beat any other way to cover the same characters.
             if (file.Pieces[i].Type == PieceType.UserDefined) scores[i] = System.Text.Encoding.UTF8.GetByteCount(file.Pieces[i].Text) * highest - 0.1;
         }
-        return new UnigramModel(vocabulary, scores, unknown, file.ByteFallback, id => file.Pieces[id].Type is PieceType.Normal or PieceType.UserDefined, lowest);
+        return new UnigramModel(vocabulary, scores, unknown, file.ByteFallback, id => file.Pieces[id].Type is PieceType.Normal or PieceType.UserDefined, lowest, single: true);
     }
 
     private static bool IsText(ScoredPiece p) => p.Type is PieceType.Normal or PieceType.UserDefined or PieceType.Unused;
@@ -94,15 +94,16 @@ internal sealed class SentencePieceNormalizer(SentencePieceFile file, bool prefi
         bool first = text.OriginalStart(0) == 0;
         TextBuffer mapped = _map.Normalize(text);
         ReadOnlySpan<char> s = mapped.Span;
+        char space = file.EscapeWhitespace ? '\u2581' : ' ';
         int start = 0;
         int end = s.Length;
         if (file.RemoveExtraWhitespace)
         {
             while (start < end && s[start] == ' ') start++;
-            while (end > start && s[end - 1] == ' ') end--;
+            // At the end also a "▁" that the text itself holds, as it can't be told from a space there.
+            while (end > start && (s[end - 1] == ' ' || s[end - 1] == space)) end--;
         }
         var b = new TextBuilder(end - start + 1, text.Tracks);
-        char space = file.EscapeWhitespace ? '\u2581' : ' ';
         if (start < end && file.AddDummyPrefix && (first || prefixEachPart)) b.Add(space, mapped.OriginalStart(start), mapped.OriginalEnd(start));
         for (int i = start; i < end; i++)
         {

@@ -16,6 +16,7 @@ internal sealed class UnigramModel : ITokenModel
     private readonly int _unknownId;
     private readonly double _unknownScore;
     private readonly int[]? _byteIds;
+    private readonly bool _single;
 
     /// <param name="vocabulary">The entries.</param>
     /// <param name="scores">Log-probabilities by id.</param>
@@ -23,9 +24,11 @@ internal sealed class UnigramModel : ITokenModel
     /// <param name="byteFallback">Whether unknown characters become bytes.</param>
     /// <param name="matchable">Which ids may be found in text; null: all.</param>
     /// <param name="minScore">The lowest score, of which the unknown score is derived; null: that of all entries.</param>
-    public UnigramModel(Vocabulary vocabulary, double[] scores, int unknownId, bool byteFallback, Func<int, bool>? matchable = null, double? minScore = null)
+    /// <param name="single">Whether sums are rounded to single precision, as sentencepiece does and tokenizers does not: it decides ties.</param>
+    public UnigramModel(Vocabulary vocabulary, double[] scores, int unknownId, bool byteFallback, Func<int, bool>? matchable = null, double? minScore = null, bool single = false)
     {
         Vocabulary = vocabulary;
+        _single = single;
         _scores = scores;
         _unknownId = unknownId;
         _trie = new ByteTrie();
@@ -105,7 +108,7 @@ internal sealed class UnigramModel : ITokenModel
                 end++;
                 int id = _trie.ValueOf(node);
                 if (id < 0) continue;
-                double score = here + _scores[id];
+                double score = Sum(here, _scores[id]);
                 if (from[end] < 0 || score > best[end])
                 {
                     best[end] = score;
@@ -117,7 +120,7 @@ internal sealed class UnigramModel : ITokenModel
             int next = Math.Min(size, at + character);
             if (!single)
             {
-                double score = here + _unknownScore;
+                double score = Sum(here, _unknownScore);
                 if (from[next] < 0 || score > best[next])
                 {
                     best[next] = score;
@@ -162,6 +165,8 @@ internal sealed class UnigramModel : ITokenModel
             at = end;
         }
     }
+
+    private double Sum(double a, double b) => _single ? (float)a + (float)b : a + b;
 
     private static int CharacterLength(byte lead) => lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
 }
