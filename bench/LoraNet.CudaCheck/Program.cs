@@ -22,14 +22,43 @@ internal static class Program
         {
             foreach (DType type in (DType[])[DType.F32, DType.BF16])
                 failures += Conformance(CudaBackend.CreateOnCpuAccelerator(type), cases, filter);
+            Engine.Compare(CudaBackend.CreateOnCpuAccelerator);
+        }
+        // Each part on its own: a failure in one must not hide the others, since GPU time is scarce.
+        if (mode is "all" or "engine") failures += Try(() => Engine.Compare(Open));
+        if (mode is "all" or "time") failures += Try(Timings.Run);
+        if (mode is "all" or "engine")
+        {
+            foreach ((int rows, int length, int rank, bool all) in ((int, int, int, bool)[])[(4, 2048, 16, false), (4, 2048, 64, true), (1, 512, 16, false), (8, 512, 16, true)])
+            {
+                failures += Try(() =>
+                {
+                    using CudaBackend backend = Open(DType.BF16);
+                    Engine.Time(backend, rows, length, rank, all, 8);
+                });
+            }
         }
         if (mode is "all" or "conformance")
         {
-            foreach (DType type in (DType[])[DType.F32, DType.BF16, DType.F16])
-                failures += Conformance(CudaBackend.Create(new CudaBackendOptions { ComputeType = type }), cases, filter);
+            foreach (DType type in (DType[])[DType.BF16, DType.F32, DType.F16]) failures += Conformance(Open(type), cases, filter);
         }
-        if (mode is "all" or "time") Timings.Run();
         return failures == 0 ? 0 : 1;
+    }
+
+    private static CudaBackend Open(DType type) => CudaBackend.Create(new CudaBackendOptions { ComputeType = type });
+
+    private static int Try(Action action)
+    {
+        try
+        {
+            action();
+            return 0;
+        }
+        catch (Exception e)
+        {
+            Console.WriteLine($"FAILED: {e}");
+            return 1;
+        }
     }
 
     private static int Conformance(CudaBackend backend, int cases, string filter)

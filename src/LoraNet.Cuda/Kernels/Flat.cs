@@ -9,21 +9,25 @@ internal static class Flat
 
     public static long Step => 4L * Grid.DimX * Group.DimX;
 
+    /// <summary>Whether whole packs may be moved: a slice of a tensor may begin at any row.</summary>
+    private static bool IsAligned(long address) => (address & 7) == 0;
+
     public static Pack Load<T>(long address, long i, long count)
         where T : struct, IStorage
     {
-        if (i + 4 <= count) return T.LoadPack(address, i);
+        if (i + 4 <= count && IsAligned(address)) return T.LoadPack(address, i);
         Pack p = default;
         p.X = T.Load(address, i);
         if (i + 1 < count) p.Y = T.Load(address, i + 1);
         if (i + 2 < count) p.Z = T.Load(address, i + 2);
+        if (i + 3 < count) p.W = T.Load(address, i + 3);
         return p;
     }
 
     public static void Store<T>(long address, long i, long count, Pack value)
         where T : struct, IStorage
     {
-        if (i + 4 <= count)
+        if (i + 4 <= count && IsAligned(address))
         {
             T.StorePack(address, i, value);
             return;
@@ -31,5 +35,6 @@ internal static class Flat
         T.Store(address, i, value.X);
         if (i + 1 < count) T.Store(address, i + 1, value.Y);
         if (i + 2 < count) T.Store(address, i + 2, value.Z);
+        if (i + 3 < count) T.Store(address, i + 3, value.W);
     }
 }

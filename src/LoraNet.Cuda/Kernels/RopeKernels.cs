@@ -22,7 +22,7 @@ internal static class RopeKernels
         where TX : struct, IStorage
         where TY : struct, IStorage
     {
-        bool packs = ((a.HeadSize | a.Half) & 3) == 0;
+        bool packs = ((a.HeadSize | a.Half) & 3) == 0 && ((a.X | a.Y) & 7) == 0;
         int step = packs ? 4 : 1, items = (a.HeadSize - a.Half) / step, width = a.Heads * items;
         for (int m = Grid.IdxY; m < a.Rows; m += Grid.DimY)
         {

@@ -95,7 +95,7 @@ internal static class RowKernels
         where TX : struct, IStorage
         where TY : struct, IStorage
     {
-        bool packs = ((a.XPitch | a.XColumn | a.YPitch | a.YColumn | a.Columns) & 3) == 0;
+        bool packs = ((a.XPitch | a.XColumn | a.YPitch | a.YColumn | a.Columns) & 3) == 0 && ((a.X | a.Y) & 7) == 0;
         for (int m = Grid.IdxY; m < a.Rows; m += Grid.DimY)
         {
             long from = (long)m * a.XPitch + a.XColumn, to = (long)m * a.YPitch + a.YColumn;

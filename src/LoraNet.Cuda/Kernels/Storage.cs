@@ -148,11 +148,11 @@ internal static unsafe class Stored
     public static int LoadInt(long address, long index) => *(int*)(address + index * 4);
 
     /// <summary>Columns c..c+3 of a row of <paramref name="columns"/> elements that begins at element <paramref name="row"/>;
-    /// past the end zeros. Rows whose length is a multiple of 4 keep every pack aligned.</summary>
+    /// past the end zeros. Rows whose length is a multiple of 4 keep every pack aligned if the first is.</summary>
     public static Pack LoadRow<T>(long address, long row, int c, int columns)
         where T : struct, IStorage
     {
-        if ((columns & 3) == 0) return T.LoadPack(address, row + c);
+        if ((columns & 3) == 0 && (address & 7) == 0) return T.LoadPack(address, row + c);
         Pack p = default;
         p.X = T.Load(address, row + c);
         if (c + 1 < columns) p.Y = T.Load(address, row + c + 1);
@@ -165,7 +165,7 @@ internal static unsafe class Stored
     public static void StoreRow<T>(long address, long row, int c, int columns, Pack value)
         where T : struct, IStorage
     {
-        if ((columns & 3) == 0)
+        if ((columns & 3) == 0 && (address & 7) == 0)
         {
             T.StorePack(address, row + c, value);
             return;
