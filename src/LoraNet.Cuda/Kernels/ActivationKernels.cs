@@ -18,7 +18,7 @@ internal static class ActivationKernels
         for (long i = Flat.First; i < a.Count; i += Flat.Step)
         {
             Pack x = Flat.Load<TX>(a.X, i, a.Count);
-            Flat.Store<TY>(a.Y, i, a.Count, new Pack(TF.Value(x.X), TF.Value(x.Y), TF.Value(x.Z), TF.Value(x.W)));
+            Flat.Store<TY>(a.Y, i, a.Count, new Pack(TF.Value<TX>(x.X), TF.Value<TX>(x.Y), TF.Value<TX>(x.Z), TF.Value<TX>(x.W)));
         }
     }
 
@@ -31,7 +31,7 @@ internal static class ActivationKernels
         for (long i = Flat.First; i < a.Count; i += Flat.Step)
         {
             Pack dy = Flat.Load<TDy>(a.Dy, i, a.Count), x = Flat.Load<TX>(a.X, i, a.Count);
-            Pack dx = new(dy.X * TF.At(x.X).Slope, dy.Y * TF.At(x.Y).Slope, dy.Z * TF.At(x.Z).Slope, dy.W * TF.At(x.W).Slope);
+            Pack dx = new(dy.X * TF.At<TX>(x.X).Slope, dy.Y * TF.At<TX>(x.Y).Slope, dy.Z * TF.At<TX>(x.Z).Slope, dy.W * TF.At<TX>(x.W).Slope);
             if (a.Accumulate != 0)
             {
                 Pack old = Flat.Load<TDx>(a.Y, i, a.Count);
@@ -50,7 +50,7 @@ internal static class ActivationKernels
         for (long i = Flat.First; i < a.Count; i += Flat.Step)
         {
             Pack g = Flat.Load<TGate>(a.X, i, a.Count), u = Flat.Load<TUp>(a.Up, i, a.Count);
-            Flat.Store<TY>(a.Y, i, a.Count, new Pack(TF.Value(g.X) * u.X, TF.Value(g.Y) * u.Y, TF.Value(g.Z) * u.Z, TF.Value(g.W) * u.W));
+            Flat.Store<TY>(a.Y, i, a.Count, new Pack(TF.Value<TGate>(g.X) * u.X, TF.Value<TGate>(g.Y) * u.Y, TF.Value<TGate>(g.Z) * u.Z, TF.Value<TGate>(g.W) * u.W));
         }
     }
 
@@ -63,7 +63,7 @@ internal static class ActivationKernels
         for (long i = Flat.First; i < a.Count; i += Flat.Step)
         {
             Pack dy = Flat.Load<TDy>(a.Dy, i, a.Count), g = Flat.Load<TIn>(a.X, i, a.Count), u = Flat.Load<TIn>(a.Up, i, a.Count);
-            ValueAndSlope x = TF.At(g.X), y = TF.At(g.Y), z = TF.At(g.Z), w = TF.At(g.W);
+            ValueAndSlope x = TF.At<TIn>(g.X), y = TF.At<TIn>(g.Y), z = TF.At<TIn>(g.Z), w = TF.At<TIn>(g.W);
             Flat.Store<TOut>(a.Y, i, a.Count, new Pack(dy.X * u.X * x.Slope, dy.Y * u.Y * y.Slope, dy.Z * u.Z * z.Slope, dy.W * u.W * w.Slope));
             Flat.Store<TOut>(a.DUp, i, a.Count, new Pack(dy.X * x.Value, dy.Y * y.Value, dy.Z * z.Value, dy.W * w.Value));
         }

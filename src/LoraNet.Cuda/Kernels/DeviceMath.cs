@@ -34,6 +34,14 @@ internal static class DeviceMath
         return x <= float.PositiveInfinity ? y : x;
     }
 
+    /// <summary>e^x to about 2^-20 where |x| is below 20, for results that are rounded to 16 bits: ILGPU translates
+    /// this intrinsic (which has a managed body, hence its name) to the hardware's 2^x.</summary>
+    public static float FastExp(float x) => IntrinsicMath.CPUOnly.Exp2(x * Log2E);
+
+    /// <summary>e^x as exactly as storage <typeparamref name="T"/> can show.</summary>
+    public static float Exp<T>(float x)
+        where T : struct, IStorage => T.Size == 2 ? FastExp(x) : Exp(x);
+
     /// <summary>Natural logarithm of a positive normal number (the sums of a softmax), infinity or NaN.</summary>
     public static float Log(float x)
     {
@@ -53,14 +61,19 @@ internal static class DeviceMath
     }
 
     /// <summary>1 / (1 + e^-x).</summary>
-    public static float Sigmoid(float x)
+    public static float Sigmoid<T>(float x)
+        where T : struct, IStorage
     {
-        float e = Exp(x < 0f ? x : -x), d = 1f / (1f + e);
+        float e = Exp<T>(x < 0f ? x : -x), d = 1f / (1f + e);
         return x < 0f ? e * d : d;
     }
 
     /// <summary>Hyperbolic tangent.</summary>
-    public static float Tanh(float x)
+    public static float Tanh(float x) => Tanh<StoredF32>(x);
+
+    /// <inheritdoc cref="Tanh(float)"/>
+    public static float Tanh<T>(float x)
+        where T : struct, IStorage
     {
         float a = x < 0f ? -x : x;
         float z = x * x;
@@ -72,14 +85,15 @@ internal static class DeviceMath
         p = p * z + 2f / 15f;
         p = p * z - 1f / 3f;
         float small = x + x * z * p;
-        float large = 1f - 2f / (Exp(2f * a) + 1f);
+        float large = 1f - 2f / (Exp<T>(2f * a) + 1f);
         large = x < 0f ? -large : large;
         return a < 0.35f ? small : large;
     }
 
     /// <summary>Complement of the error function with a relative error near 1e-7 for either sign
     /// (Chebyshev fit of W. Press et al., Numerical Recipes, section 6.2).</summary>
-    public static float Erfc(float x)
+    public static float Erfc<T>(float x)
+        where T : struct, IStorage
     {
         float a = x < 0f ? -x : x, t = 1f / (1f + 0.5f * a);
         float p = 0.17087277f;
@@ -92,7 +106,7 @@ internal static class DeviceMath
         p = p * t + 0.37409196f;
         p = p * t + 1.00002368f;
         p = p * t - 1.26551223f;
-        float y = t * Exp(p - a * a);
+        float y = t * Exp<T>(p - a * a);
         return x < 0f ? 2f - y : y;
     }
 
@@ -100,7 +114,4 @@ internal static class DeviceMath
     public static float Cap(float x, float c) => c * Tanh(x / c);
 
     public static float Max(float a, float b) => a > b ? a : b;
-
-    /// <summary>High half of a 32 x 32 bit product.</summary>
-    public static uint MultiplyHigh(uint a, uint b) => (uint)(((ulong)a * b) >> 32);
 }

@@ -35,8 +35,8 @@ internal static class DropoutKernels
             long row = (long)m * a.Columns, number = a.RowOffset + m;
             for (int c = RowWalk.FirstColumn; c < a.Columns; c += RowWalk.ColumnStep)
             {
-                Words random = Philox((uint)(c >> 2), (uint)number, (uint)(number >> 32), a.Step, a.KeyLow, a.KeyHigh);
                 Pack x = Stored.LoadRow<TX>(a.X, row, c, a.Columns);
+                Words random = Philox((uint)(c >> 2), (uint)number, (uint)(number >> 32), a.Step, a.KeyLow, a.KeyHigh);
                 Pack y = new(
                     random.A >= a.Threshold ? x.X * a.Scale : 0f, random.B >= a.Threshold ? x.Y * a.Scale : 0f,
                     random.C >= a.Threshold ? x.Z * a.Scale : 0f, random.D >= a.Threshold ? x.W * a.Scale : 0f);
@@ -54,12 +54,11 @@ internal static class DropoutKernels
     {
         for (int round = 0; round < 10; round++)
         {
-            uint high0 = DeviceMath.MultiplyHigh(0xD2511F53, c0), low0 = 0xD2511F53 * c0;
-            uint high1 = DeviceMath.MultiplyHigh(0xCD9E8D57, c2), low1 = 0xCD9E8D57 * c2;
-            c0 = high1 ^ c1 ^ k0;
-            c1 = low1;
-            c2 = high0 ^ c3 ^ k1;
-            c3 = low0;
+            ulong product0 = (ulong)0xD2511F53 * c0, product1 = (ulong)0xCD9E8D57 * c2;
+            c0 = (uint)(product1 >> 32) ^ c1 ^ k0;
+            c1 = (uint)product1;
+            c2 = (uint)(product0 >> 32) ^ c3 ^ k1;
+            c3 = (uint)product0;
             k0 += 0x9E3779B9;
             k1 += 0xBB67AE85;
         }

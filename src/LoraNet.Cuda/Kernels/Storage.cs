@@ -10,6 +10,12 @@ internal struct Pack
     public Pack(float x, float y, float z, float w) => (X, Y, Z, W) = (x, y, z, w);
 }
 
+/// <summary>Four packs a group's width apart: enough loads in flight to hide the memory's latency.</summary>
+internal struct Quad
+{
+    public Pack A, B, C, D;
+}
+
 /// <summary>
 /// How an element type lies in memory. Kernels are generic over it, so that each is written once; all arithmetic is
 /// binary32. Addresses are plain 64-bit numbers: kernel arguments are then flat structs that the driver copies as they
@@ -174,6 +180,26 @@ internal static unsafe class Stored
         if (c + 1 < columns) T.Store(address, row + c + 1, value.Y);
         if (c + 2 < columns) T.Store(address, row + c + 2, value.Z);
         if (c + 3 < columns) T.Store(address, row + c + 3, value.W);
+    }
+
+    /// <summary>The packs of a row at <paramref name="c"/> and at one, two and three times <paramref name="step"/> after it; past the end zeros.</summary>
+    public static Quad LoadQuad<T>(long address, long row, int c, int step, int columns)
+        where T : struct, IStorage
+    {
+        Quad q = default;
+        if ((columns & 3) == 0 && (address & 7) == 0)
+        {
+            if (c < columns) q.A = T.LoadPack(address, row + c);
+            if (c + step < columns) q.B = T.LoadPack(address, row + c + step);
+            if (c + 2 * step < columns) q.C = T.LoadPack(address, row + c + 2 * step);
+            if (c + 3 * step < columns) q.D = T.LoadPack(address, row + c + 3 * step);
+            return q;
+        }
+        if (c < columns) q.A = LoadRow<T>(address, row, c, columns);
+        if (c + step < columns) q.B = LoadRow<T>(address, row, c + step, columns);
+        if (c + 2 * step < columns) q.C = LoadRow<T>(address, row, c + 2 * step, columns);
+        if (c + 3 * step < columns) q.D = LoadRow<T>(address, row, c + 3 * step, columns);
+        return q;
     }
 
     /// <summary>Columns c..c+3 of a vector of any storage; past the end zeros.</summary>

@@ -62,8 +62,19 @@ public sealed class CausalLM : PretrainedModel
     /// <inheritdoc/>
     public override IReadOnlyList<string> DefaultTargets => Options.DefaultTargets;
 
-    /// <summary>Rows of logits computed at a time, so that a chunk stays near 64 MB.</summary>
-    public int LogitsChunkRows => Math.Clamp((int)((64L << 20) / 4 / Options.VocabularySize), 64, 4096);
+    /// <summary>
+    /// Rows of logits computed at a time: a chunk near 64 MB on a host, whose caches are small; on a device 256 MB and whole tiles of 128
+    /// rows, since every chunk reads the whole head and few rows would leave its matrix units idle.
+    /// </summary>
+    public int LogitsChunkRows
+    {
+        get
+        {
+            if (Backend.IsHost) return Math.Clamp((int)((64L << 20) / 4 / Options.VocabularySize), 64, 4096);
+            long rows = (256L << 20) / Backend.ComputeType.Size() / Options.VocabularySize / 128 * 128;
+            return (int)Math.Clamp(rows, 128, 4096);
+        }
+    }
 
     /// <summary>
     /// Forward and backward of one micro-batch: adds Σ −log p(label) to <paramref name="lossSum"/> and gradScale times its
