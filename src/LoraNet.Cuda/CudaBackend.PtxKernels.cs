@@ -12,13 +12,14 @@ public sealed partial class CudaBackend
     private readonly GeneratedKernels? _generated;
 
     /// <summary>Launches a product if a generated kernel takes it. Those read operands of one type: what is kept in F32 beside 16-bit
-    /// activations (A, B, bias) is rounded to their type first, as autocast does. F32 computation never rounds.</summary>
+    /// activations (LoRA's A and B, biases) is rounded to their type first, as autocast does, if the result is 16-bit too.</summary>
     private bool MultiplyGenerated(in Product p)
     {
         if (_generated is null || p.K == 0 || InputType(p.A.Type, p.B.Type) is not { } type || (p.C.Type != type && p.C.Type != DType.F32)) return false;
-        if (_computeType == DType.F32 && (p.Rank > 0 || p.Bias.Exists) && ((p.Rank > 0 && (p.Left.Type != type || p.Right.Type != type)) || (p.Bias.Exists && p.Bias.Type != type))) return false;
         long a = CastBytes(p.A, (long)p.M * p.K, type), b = CastBytes(p.B, (long)p.N * p.K, type);
         long left = CastBytes(p.Left, (long)p.M * p.Rank, type), right = CastBytes(p.Right, (long)p.N * p.Rank, type), bias = CastBytes(p.Bias, p.N, type);
+        // Rounding operands is right where the result is rounded as coarsely, and wrong for F32 results.
+        if (p.C.Type == DType.F32 && a + b + left + right + bias > 0) return false;
         nint workspace = Scratch(GeneratedKernels.WorkspaceBytes + a + b + left + right + bias), free = workspace + (nint)GeneratedKernels.WorkspaceBytes;
         int pitchA = p.Kind == MatMulKind.TN ? p.M : p.K, pitchB = p.Kind == MatMulKind.NT ? p.K : p.N;
         _generated.Multiply(new GemmArgs
