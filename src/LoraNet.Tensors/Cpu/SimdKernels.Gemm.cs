@@ -83,14 +83,31 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
             CLd = p.M,
         };
         GemmTiles(ref t);
-        for (int m = 0; m < p.M; m++)
+        TurnAction turn = new() { Product = product, Bias = p.Bias, C = p.C, CLd = p.CLd, M = p.M, N = p.N, Accumulate = p.Accumulate };
+        Run((p.M + TurnAction.Block - 1) / TurnAction.Block, (long)p.M * p.N, ref turn);
+    }
+
+    /// <summary>c[m, n] (+)= product[n, m] + bias[n] for a block of rows.</summary>
+    private struct TurnAction : IChunkAction
+    {
+        public const int Block = 256;
+        public float* Product, Bias, C;
+        public nint CLd;
+        public int M, N;
+        public bool Accumulate;
+
+        public readonly void Invoke(int chunk)
         {
-            float* c = p.C + m * p.CLd;
-            for (int n = 0; n < p.N; n++)
+            int first = chunk * Block, last = Math.Min(M, first + Block);
+            for (int m = first; m < last; m++)
             {
-                float value = product[(long)n * p.M + m];
-                if (p.Bias != null) value += p.Bias[n];
-                c[n] = p.Accumulate ? c[n] + value : value;
+                float* c = C + m * CLd;
+                for (int n = 0; n < N; n++)
+                {
+                    float value = Product[(nint)n * M + m];
+                    if (Bias != null) value += Bias[n];
+                    c[n] = Accumulate ? c[n] + value : value;
+                }
             }
         }
     }
@@ -157,8 +174,8 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
     {
         int panels = (p.N + Columns - 1) / Columns;
         GemmAction action = new() { P = p, Panels = panels };
-        // One row panel is read where it lies.
-        action.Direct = p.M <= MaxRows && p.Alpha == 1f;
+        // One row panel is read where it lies; so are a few of a transposed A, whose rows already lie side by side (gradients of LoRA).
+        action.Direct = p.Alpha == 1f && (p.M <= MaxRows || (p.M <= 3 * MaxRows && p.ATransposed && p.BSource == BSource.Rows && p.R == 0));
         if (p.R > 0)
         {
             action.LowB = ThreadScratch.Floats(Use.LowB, (long)panels * Columns * p.R);
@@ -355,7 +372,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
                 }
                 if (Direct)
                 {
-                    t.A = P.ATransposed ? P.A + k * P.ALd : P.A + k;
+                    t.A = P.ATransposed ? P.A + k * P.ALd + row : P.A + k;
                     t.AStride = P.ALd;
                     t.LowA = LowA;
                     t.LowAStride = P.ATransposed ? P.M : P.R;
@@ -367,7 +384,8 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
                     t.LowA = LowA + (nint)row * P.R;
                     t.LowAStride = rows;
                 }
-                if (Direct && !P.ATransposed) TileKernel<TSimd, TVector>.Run<TPanel, PlainRows>(rows, &t);
+                if (Direct && P.ATransposed && bStride > Columns) TileKernel<TSimd, TVector>.Run<TPanel, PackedRowsFarB>(rows, &t);
+                else if (Direct && !P.ATransposed) TileKernel<TSimd, TVector>.Run<TPanel, PlainRows>(rows, &t);
                 else TileKernel<TSimd, TVector>.Run<TPanel, PackedRows>(rows, &t);
                 if (!edge) continue;
                 for (int i = 0; i < rows; i++) new ReadOnlySpan<float>(tile + i * Columns, columns).CopyTo(new Span<float>(c + i * P.CLd, columns));

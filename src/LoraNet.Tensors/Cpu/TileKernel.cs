@@ -141,6 +141,7 @@ internal static unsafe class TileKernel<TSimd, TVector>
         {
             TVector b0 = TPanel.Load<TSimd, TVector>(b);
             TVector b1 = TPanel.Load<TSimd, TVector>(b + TSimd.Width * TPanel.Size);
+            if (TLayout.FarB) Prefetch(b + 24 * bStep);
             b += bStep;
             TVector a;
             a = TSimd.Broadcast(TLayout.RowMajor ? *(float*)(a0) : ((float*)a0)[0]);
@@ -372,5 +373,14 @@ internal static unsafe class TileKernel<TSimd, TVector>
             TSimd.Store(c110, c + 11 * ldc);
             TSimd.Store(c111, c + 11 * ldc + TSimd.Width);
         }
+    }
+
+    /// <summary>Asks for the lines of two vectors; any address is allowed. Nothing where .NET offers no such instruction.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch(byte* address)
+    {
+        if (!System.Runtime.Intrinsics.X86.Sse.IsSupported) return;
+        System.Runtime.Intrinsics.X86.Sse.Prefetch0(address);
+        if (TSimd.Width * sizeof(float) >= 64) System.Runtime.Intrinsics.X86.Sse.Prefetch0(address + 64);
     }
 }

@@ -61,18 +61,30 @@ internal readonly unsafe struct PanelF16 : IPanelType
 internal interface ITileLayout
 {
     static abstract bool RowMajor { get; }
+
+    /// <summary>True when the rows of B lie far apart, so that the processor does not foresee them.</summary>
+    static abstract bool FarB { get; }
 }
 
 /// <summary>A packed: the rows of a tile lie side by side for each k.</summary>
 internal readonly struct PackedRows : ITileLayout
 {
     public static bool RowMajor => false;
+    public static bool FarB => false;
+}
+
+/// <summary>A packed, B row-major in a wide matrix.</summary>
+internal readonly struct PackedRowsFarB : ITileLayout
+{
+    public static bool RowMajor => false;
+    public static bool FarB => true;
 }
 
 /// <summary>A as it is in a row-major matrix.</summary>
 internal readonly struct PlainRows : ITileLayout
 {
     public static bool RowMajor => true;
+    public static bool FarB => false;
 }
 
 /// <summary>A small number, as a constant.</summary>

@@ -10,21 +10,7 @@ public static class SimdMath
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Exp<TSimd, TVector>(TVector x) where TSimd : struct, ISimd<TVector> where TVector : unmanaged
     {
-        // Adding 1.5·2²³ rounds to the nearest integer and leaves it in the low bits of the sum.
-        TVector magic = TSimd.Broadcast(12582912f);
-        TVector clamped = TSimd.Min(TSimd.Broadcast(88.8f), TSimd.Max(TSimd.Broadcast(-87f), x));
-        TVector shifted = TSimd.MultiplyAdd(clamped, TSimd.Broadcast(1.44269504f), magic);
-        TVector n = TSimd.Subtract(shifted, magic);
-        TVector r = TSimd.MultiplyAdd(n, TSimd.Broadcast(-0.693359375f), clamped);
-        r = TSimd.MultiplyAdd(n, TSimd.Broadcast(2.12194440e-4f), r);
-        TVector p = TSimd.Broadcast(0.0013950582361f);
-        p = TSimd.MultiplyAdd(p, r, TSimd.Broadcast(0.0083689475432f));
-        p = TSimd.MultiplyAdd(p, r, TSimd.Broadcast(0.0416662059724f));
-        p = TSimd.MultiplyAdd(p, r, TSimd.Broadcast(0.1666651815176f));
-        p = TSimd.MultiplyAdd(p, r, TSimd.Broadcast(0.5f));
-        p = TSimd.MultiplyAdd(TSimd.Multiply(r, r), p, r);
-        p = TSimd.Add(p, TSimd.Broadcast(1f));
-        TVector y = TSimd.AddExponent(p, shifted);
+        TVector y = ExpInRange<TSimd, TVector>(TSimd.Min(TSimd.Broadcast(88.8f), TSimd.Max(TSimd.Broadcast(-87f), x)));
         y = TSimd.SelectGreater(TSimd.Broadcast(-87f), x, TSimd.Broadcast(0f), y);
         return TSimd.SelectGreater(x, TSimd.Broadcast(88.72283f), TSimd.Add(x, TSimd.Broadcast(float.PositiveInfinity)), y);
     }
@@ -33,11 +19,19 @@ public static class SimdMath
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector ExpNonPositive<TSimd, TVector>(TVector x) where TSimd : struct, ISimd<TVector> where TVector : unmanaged
     {
+        TVector y = ExpInRange<TSimd, TVector>(TSimd.Max(TSimd.Broadcast(-87f), x));
+        return TSimd.SelectGreater(TSimd.Broadcast(-87f), x, TSimd.Broadcast(0f), y);
+    }
+
+    /// <summary>eˣ for −87 ≤ x ≤ 88.7 or NaN, nothing tested.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector ExpInRange<TSimd, TVector>(TVector x) where TSimd : struct, ISimd<TVector> where TVector : unmanaged
+    {
+        // Adding 1.5·2²³ rounds to the nearest integer and leaves it in the low bits of the sum.
         TVector magic = TSimd.Broadcast(12582912f);
-        TVector clamped = TSimd.Max(TSimd.Broadcast(-87f), x);
-        TVector shifted = TSimd.MultiplyAdd(clamped, TSimd.Broadcast(1.44269504f), magic);
+        TVector shifted = TSimd.MultiplyAdd(x, TSimd.Broadcast(1.44269504f), magic);
         TVector n = TSimd.Subtract(shifted, magic);
-        TVector r = TSimd.MultiplyAdd(n, TSimd.Broadcast(-0.693359375f), clamped);
+        TVector r = TSimd.MultiplyAdd(n, TSimd.Broadcast(-0.693359375f), x);
         r = TSimd.MultiplyAdd(n, TSimd.Broadcast(2.12194440e-4f), r);
         TVector p = TSimd.Broadcast(0.0013950582361f);
         p = TSimd.MultiplyAdd(p, r, TSimd.Broadcast(0.0083689475432f));
@@ -46,16 +40,19 @@ public static class SimdMath
         p = TSimd.MultiplyAdd(p, r, TSimd.Broadcast(0.5f));
         p = TSimd.MultiplyAdd(TSimd.Multiply(r, r), p, r);
         p = TSimd.Add(p, TSimd.Broadcast(1f));
-        TVector y = TSimd.AddExponent(p, shifted);
-        return TSimd.SelectGreater(TSimd.Broadcast(-87f), x, TSimd.Broadcast(0f), y);
+        return TSimd.AddExponent(p, shifted);
     }
 
     /// <summary>σ(x) = 1 / (1 + e⁻ˣ).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Sigmoid<TSimd, TVector>(TVector x) where TSimd : struct, ISimd<TVector> where TVector : unmanaged
     {
-        TVector one = TSimd.Broadcast(1f);
-        return TSimd.Divide(one, TSimd.Add(one, Exp<TSimd, TVector>(TSimd.Subtract(TSimd.Broadcast(0f), x))));
+        TVector one = TSimd.Broadcast(1f), limit = TSimd.Broadcast(87f);
+        TVector negative = TSimd.Subtract(TSimd.Broadcast(0f), x);
+        TVector clamped = TSimd.Min(limit, TSimd.Max(TSimd.Broadcast(-87f), negative));
+        TVector s = TSimd.Divide(one, TSimd.Add(one, ExpInRange<TSimd, TVector>(clamped)));
+        // Exactly 0 far out, since x·σ(x) may multiply it by anything.
+        return TSimd.SelectGreater(negative, limit, TSimd.Broadcast(0f), s);
     }
 
     /// <summary>tanh x with a relative error below 4e-7: x + x³·P(x²) up to |x| = 0.625, else 1 − 2/(e²ˣ + 1).</summary>
