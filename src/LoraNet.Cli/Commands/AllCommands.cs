@@ -8,6 +8,7 @@ internal static class AllCommands
     /// <summary>Creates them.</summary>
     public static IEnumerable<Command> Create(CommandContext context) =>
     [
+        DemoCommand.Create(context),
         TrainCommand.Create(context),
         EvalCommand.Create(context),
         GenerateCommand.Create(context),

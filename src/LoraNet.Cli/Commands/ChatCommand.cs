@@ -55,6 +55,7 @@ internal static class ChatCommand
             });
             // The template writes the special tokens itself.
             int[] ids = tokenizer.Encode(prompt, addSpecialTokens: false);
+            text.Prime(ids);
             generator.Generate([ids], options, (_, id) => text.Append(id), host.Stop);
             text.Finish();
             terminal.Results.WriteLine();

@@ -47,6 +47,7 @@ internal static class GenerateCommand
 
         bool streams = inputs.Length == 1 && !terminal.Json;
         TextStream[] texts = [.. inputs.Select(_ => new TextStream(tokenizer, stops, streams ? Show : null))];
+        if (!terminal.Json) for (int i = 0; i < inputs.Length; i++) texts[i].Prime(inputs[i]);
         if (streams && prompts.Length == 1) Show(prompts[0]);
         using Generator generator = new(model);
         IReadOnlyList<int[]> result = generator.Generate(inputs, options, (sequence, id) => texts[sequence].Append(id), host.Stop);

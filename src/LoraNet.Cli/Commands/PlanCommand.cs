@@ -52,7 +52,7 @@ internal static class PlanCommand
 
         terminal.Heading($"{config.ModelType}, {Format.Count(parameters)} parameters{(preset is null ? "" : $", preset {preset.Name}")}");
         ShowTargets(terminal, model, targets);
-        terminal.Line($"trainable: {Format.Count(trained)} of {Format.Count(parameters)} ({Format.Percent(trained / (double)parameters)}), r {lora.Rank}, alpha {Format.Exact(lora.Alpha)}");
+        terminal.Line($"trainable: {Format.Count(trained)} of {Format.Count(parameters)} ({Format.Percent(trained / (double)(parameters + (values.Switch("full") ? 0 : trained)))} of base and adapter together), r {lora.Rank}, alpha {Format.Exact(lora.Alpha)}");
         terminal.Line();
         terminal.Table(["memory", "", ""],
         [
@@ -72,7 +72,7 @@ internal static class PlanCommand
             ["model_type"] = config.ModelType,
             ["parameters"] = parameters,
             ["trainable_parameters"] = trained,
-            ["trainable_percent"] = 100.0 * trained / parameters,
+            ["trainable_percent"] = 100.0 * trained / (parameters + (values.Switch("full") ? 0 : trained)),
             ["preset"] = preset?.Name,
             ["rank"] = lora.Rank,
             ["alpha"] = lora.Alpha,

@@ -31,13 +31,13 @@ internal static class TokenizeCommand
         {
             if (!File.Exists(file)) throw new LoraNetException($"{file} does not exist.");
             int number = 0;
+            Output.Terminal lines = context.Terminal(true);
             foreach (string line in File.ReadLines(file))
             {
                 number++;
                 if (line.Length == 0) continue;
-                context.Out.WriteLine(Describe(tokenizer, ParseString(line, file, number), special).ToJsonString());
+                lines.Result(Describe(tokenizer, ParseString(line, file, number), special));
             }
-            context.Out.Flush();
             return ExitCodes.Fine;
         }
         JsonObject result = Describe(tokenizer, text!, special);

@@ -31,14 +31,14 @@ internal static class Format
     /// <summary>A loss.</summary>
     public static string Loss(double loss) => Text(loss, "0.0000");
 
-    /// <summary>A share in percent.</summary>
-    public static string Percent(double share) => Text(share * 100, "0.##") + " %";
+    /// <summary>A share in percent, with three digits.</summary>
+    public static string Percent(double share) => Text(share * 100, share is > 0 and < 0.01 ? "0.0##" : "0.##") + " %";
 
     /// <summary>A small number such as a difference or a learning rate.</summary>
     public static string Small(double value) => Text(value, "0.0e-0");
 
     /// <summary>A number as short as it can be read back.</summary>
-    public static string Exact(double value) => value.ToString("R", CultureInfo.InvariantCulture);
+    public static string Exact(double value) => value.ToString("R", CultureInfo.InvariantCulture).Replace("E-0", "e-").Replace("E", "e");
 
     /// <summary>Seconds as 41 s, 3:07 or 2:03:07.</summary>
     public static string Duration(double seconds)

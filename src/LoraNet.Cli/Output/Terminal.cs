@@ -10,7 +10,7 @@ namespace LoraNet.Cli.Output;
 /// </summary>
 internal sealed class Terminal
 {
-    private static readonly JsonSerializerOptions _compact = new() { WriteIndented = false };
+    private static readonly JsonSerializerOptions _compact = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
     private readonly TextWriter _out, _error;
     private readonly IAnsiConsole? _rich;
     private bool _statusShown;

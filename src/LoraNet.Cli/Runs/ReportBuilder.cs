@@ -17,8 +17,8 @@ internal static class ReportBuilder
         StepResult? last = history.Steps.Count > 0 ? history.Steps[^1] : null;
         EvalPoint? eval = history.Evaluations.Count > 0 ? history.Evaluations[^1] : null;
         List<(string, string)> figures = [];
-        if (last is not null) figures.Add(("training loss, first to last", $"{Format.Loss(history.Steps[0].Loss)} → {Format.Loss(last.Loss)}"));
-        if (eval is not null) figures.Add(("held-out loss", facts.EvalBefore is { } before ? $"{Format.Loss(before)} → {Format.Loss(eval.Loss)}" : Format.Loss(eval.Loss)));
+        if (last is not null) figures.Add(("training loss, first to last", $"{Short(history.Steps[0].Loss)} → {Short(last.Loss)}"));
+        if (eval is not null) figures.Add(("held-out loss", facts.EvalBefore is { } before ? $"{Short(before)} → {Short(eval.Loss)}" : Short(eval.Loss)));
         if (eval is not null) figures.Add(("held-out perplexity", Math.Exp(eval.Loss).ToString("0.##", CultureInfo.InvariantCulture)));
         figures.Add(("steps", $"{facts.Trainer.State.CompletedSteps} of {facts.Trainer.TotalSteps}"));
         figures.Add(("trained parameters", Format.Short(facts.Adapter.ParameterCount)));
@@ -59,7 +59,7 @@ internal static class ReportBuilder
             rows.Add(("trained", "every weight", null));
             return new ReportSection("Model", rows);
         }
-        rows.Add(("trained parameters", $"{Format.Count(facts.Adapter.ParameterCount)} ({Format.Percent(facts.Adapter.ParameterCount / (double)facts.Model.BaseParameterCount)})", null));
+        rows.Add(("trained parameters", $"{Format.Count(facts.Adapter.ParameterCount)} ({Format.Percent(facts.Adapter.ParameterCount / (double)(facts.Model.BaseParameterCount + facts.Adapter.ParameterCount))} of base and adapter)", null));
         rows.Add(("rank, alpha", $"{config.Rank}, {Format.Exact(config.Alpha)}", Origin(values, "rank")));
         rows.Add(("scaling", config.UseRsLora ? "alpha / √r (rsLoRA)" : "alpha / r", null));
         rows.Add(("dropout", Format.Exact(config.Dropout), Origin(values, "dropout")));
@@ -75,7 +75,7 @@ internal static class ReportBuilder
     [
         ("batch", $"{options.BatchSize} rows × {options.GradientAccumulation} accumulated", Origin(values, "batch-size")),
         ("length", options.MaxSteps is { } steps ? $"{steps} steps" : $"{Format.Exact(options.Epochs)} epochs = {facts.Trainer.TotalSteps} steps", null),
-        ("optimizer", FormattableString.Invariant($"AdamW, β {options.AdamBeta1}, {options.AdamBeta2}, ε {options.AdamEpsilon}, decay {options.WeightDecay}"), null),
+        ("optimizer", $"AdamW, β {Format.Exact(options.AdamBeta1)}, {Format.Exact(options.AdamBeta2)}, ε {Format.Exact(options.AdamEpsilon)}, decay {Format.Exact(options.WeightDecay)}", null),
         ("learning rate", $"{Format.Exact(options.LearningRate)}, {options.Schedule}, {facts.Trainer.Schedule.WarmupSteps} warm-up steps", Origin(values, "learning-rate")),
         ("gradient clipping", options.MaxGradNorm == 0 ? "none" : $"norm {Format.Exact(options.MaxGradNorm)}", null),
         ("LoRA+ ratio", Format.Exact(options.LoraPlusRatio), null),
@@ -113,6 +113,8 @@ internal static class ReportBuilder
     }
 
     private static string? Origin(SettingValues values, string name) => values.Origin(name) is { } origin && origin != "default" ? origin : null;
+
+    private static string Short(double loss) => loss.ToString("0.000", CultureInfo.InvariantCulture);
 
     private static double Median(IEnumerable<double> values)
     {

@@ -14,6 +14,13 @@ internal sealed class TextStream(Tokenizer? tokenizer, IReadOnlyList<string> sto
     /// <summary>The text so far.</summary>
     public string Text => _text.ToString();
 
+    /// <summary>Tells the decoder what came before, so that the first token keeps its space; none of it is text of this stream.</summary>
+    public void Prime(IEnumerable<int> prompt)
+    {
+        if (_decoder is null) return;
+        foreach (int id in prompt) _decoder.Append(id);
+    }
+
     /// <summary>Adds an id; false when a stop string was completed.</summary>
     public bool Append(int id)
     {

@@ -247,7 +247,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         [
             ["model", $"{values.Required("model")} ({model.Config.ModelType}, {Format.Short(parameters)} parameters)"],
             ["trained", values.Switch("full") ? $"every weight: {Format.Count(adapter.ParameterCount)}"
-                : $"{Format.Count(adapter.ParameterCount)} ({Format.Percent(adapter.ParameterCount / (double)parameters)}), r {adapter.Config.Rank}, alpha {Format.Exact(adapter.Config.Alpha)}, {adapter.Layers.Count} modules"],
+                : $"{Format.Count(adapter.ParameterCount)} ({Format.Percent(adapter.ParameterCount / (double)(parameters + adapter.ParameterCount))}), r {adapter.Config.Rank}, alpha {Format.Exact(adapter.Config.Alpha)}, {adapter.Layers.Count} modules"],
             ["data", $"{Format.Count(train.Rows.Count)} rows, {Format.Count(train.Rows.Sum(r => (long)r.TrainedTokens))} trained tokens, longest {train.Report.Longest}" + (held > 0 ? $"; {Format.Count(held)} held out" : "")],
             ["steps", $"{trainer.TotalSteps} of {trainer.Options.BatchSize * trainer.Options.GradientAccumulation} rows, {trainer.Schedule.Kind} schedule, learning rate {Format.Exact(trainer.Options.LearningRate)}"],
             ["device", model.Backend.Name],

@@ -28,13 +28,13 @@ internal sealed class SettingValues(IReadOnlyList<Setting> settings)
     }
 
     /// <summary>Whether any layer set it.</summary>
-    public bool IsSet(string name) => _values.ContainsKey(Known(name).Name);
+    public bool IsSet(string name) => _values.ContainsKey(name);
 
     /// <summary>Where the value came from, or "default".</summary>
     public string Origin(string name) => _values.TryGetValue(name, out (string, string Origin) value) ? value.Origin : "default";
 
-    /// <summary>The value as text, or null.</summary>
-    public string? Text(string name) => _values.TryGetValue(Known(name).Name, out (string Text, string) value) ? value.Text : null;
+    /// <summary>The value as text; null when nothing sets it or the command has no such setting.</summary>
+    public string? Text(string name) => _values.TryGetValue(name, out (string Text, string) value) ? value.Text : null;
 
     /// <summary>The value as text.</summary>
     /// <exception cref="LoraNetException">Nothing sets it.</exception>

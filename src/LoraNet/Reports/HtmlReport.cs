@@ -7,7 +7,7 @@ namespace LoraNet.Reports;
 /// <summary>Writes a run as one HTML file that needs no network: style and charts are inside.</summary>
 public static class HtmlReport
 {
-    private const double Smoothing = 0.9;
+    private const double Smoothing = 0.8;
 
     /// <summary>Writes the file.</summary>
     /// <exception cref="LoraNetException">It cannot be written.</exception>
@@ -58,7 +58,7 @@ public static class HtmlReport
         if (smooth) series.Add(new SvgSeries("loss, smoothed", SvgChart.Smooth(loss, Smoothing)));
         if (eval.Count > 0) series.Add(new SvgSeries("held-out loss", eval) { Colour = 1, Dots = true });
         string legend = "<span class=\"key c0\">training</span>" + (eval.Count > 0 ? "<span class=\"key c1\">held-out</span>" : "");
-        yield return ("Loss (nats per token)", legend, new SvgChart { Title = "Training and held-out loss by step", Series = series });
+        yield return ("Loss (nats per token)", legend, new SvgChart { Title = "Training and held-out loss by step", Series = series, Width = 1080, Height = 300 });
         if (eval.Count > 1)
             yield return ("Held-out loss", "", new SvgChart { Title = "Held-out loss by step", Series = [new SvgSeries("held-out loss", eval) { Colour = 1, Dots = true }] });
         yield return ("Learning rate", "", new SvgChart { Title = "Learning rate by step", FromZero = true, Series = [new SvgSeries("learning rate", Points(s => s.LearningRate)) { Colour = 2 }] });
@@ -92,10 +92,10 @@ public static class HtmlReport
         @media(prefers-color-scheme:dark){:root{--bg:#0f1318;--fg:#e6e9ee;--dim:#98a2ae;--line:#2c333c;--card:#171c23;--c0:#6ea0ff;--c1:#ff9a57;--c2:#4fd1a1;--c3:#cf9bea}}
         *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
         main{max-width:1120px;margin:0 auto;padding:32px 20px 64px}h1{font-size:26px;margin:0 0 4px}h2{font-size:17px;margin:32px 0 10px}header p{margin:0;color:var(--dim)}
-        .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:24px 0}.figures div{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px 14px}
+        .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(220px,1fr));gap:12px;margin:24px 0}.figures div{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px 14px}
         .figures b{display:block;font-size:20px;font-variant-numeric:tabular-nums}.figures span{color:var(--dim);font-size:13px}
         .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:16px}figure{margin:0;border:1px solid var(--line);border-radius:8px;padding:12px 14px;min-width:0}
-        figcaption{font-weight:600;margin-bottom:6px;display:flex;gap:14px;align-items:baseline;flex-wrap:wrap}.key{font-weight:400;font-size:13px;color:var(--dim)}.key:before{content:"";display:inline-block;width:14px;height:3px;border-radius:2px;vertical-align:middle;margin-right:6px;background:currentColor}
+        .charts figure:first-child{grid-column:1/-1}figcaption{font-weight:600;margin-bottom:6px;display:flex;gap:14px;align-items:baseline;flex-wrap:wrap}.key{font-weight:400;font-size:13px;color:var(--dim)}.key:before{content:"";display:inline-block;width:14px;height:3px;border-radius:2px;vertical-align:middle;margin-right:6px;background:currentColor}
         .key.c0:before{background:var(--c0)}.key.c1:before{background:var(--c1)}svg{width:100%;height:auto;display:block}
         .grid{stroke:var(--line);stroke-width:1}.axis{stroke:var(--dim);stroke-width:1}.tick{fill:var(--dim);font-size:11px;font-variant-numeric:tabular-nums}
         .line{fill:none;stroke-width:1.8;stroke-linejoin:round}.line.pale{stroke-width:1;opacity:.35}.line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1)}.line.c2{stroke:var(--c2)}.line.c3{stroke:var(--c3)}

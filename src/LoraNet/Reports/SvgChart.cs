@@ -25,7 +25,7 @@ public sealed record SvgSeries(string Name, IReadOnlyList<(double X, double Y)> 
 /// </summary>
 public sealed class SvgChart
 {
-    private const double Width = 640, Height = 240, Left = 62, Right = 12, Top = 10, Bottom = 34;
+    private const double Left = 62, Right = 12, Top = 10, Bottom = 34;
     private const int MaxPoints = 600;
 
     /// <summary>What the chart shows, for screen readers.</summary>
@@ -36,6 +36,12 @@ public sealed class SvgChart
 
     /// <summary>Curves, drawn in order.</summary>
     public required IReadOnlyList<SvgSeries> Series { get; init; }
+
+    /// <summary>Width in units of the drawing.</summary>
+    public double Width { get; init; } = 640;
+
+    /// <summary>Height in units of the drawing.</summary>
+    public double Height { get; init; } = 240;
 
     /// <summary>Whether the vertical axis starts at 0.</summary>
     public bool FromZero { get; init; }
@@ -64,10 +70,10 @@ public sealed class SvgChart
         foreach (double tick in yTicks)
         {
             svg.Append(Invariant($"<line class=\"grid\" x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{Y(tick):0.#}\" y2=\"{Y(tick):0.#}\"/>"));
-            svg.Append(Invariant($"<text class=\"tick\" text-anchor=\"end\" x=\"{Left - 7}\" y=\"{Y(tick) + 3.5:0.#}\">{Label(tick, yStep)}</text>"));
+            svg.Append(Invariant($"<text class=\"tick\" text-anchor=\"end\" x=\"{Left - 7}\" y=\"{Y(tick) + 3.5:0.#}\">{Label(tick, yStep, yTicks[^1])}</text>"));
         }
         foreach (double tick in xTicks.Where(t => t >= minX && t <= maxX))
-            svg.Append(Invariant($"<text class=\"tick\" text-anchor=\"middle\" x=\"{X(tick):0.#}\" y=\"{Height - Bottom + 16}\">{Label(tick, xStep)}</text>"));
+            svg.Append(Invariant($"<text class=\"tick\" text-anchor=\"middle\" x=\"{X(tick):0.#}\" y=\"{Height - Bottom + 16}\">{Label(tick, xStep, xTicks[^1])}</text>"));
         svg.Append(Invariant($"<line class=\"axis\" x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{Height - Bottom}\" y2=\"{Height - Bottom}\"/>"));
         svg.Append(Invariant($"<text class=\"tick\" text-anchor=\"middle\" x=\"{(Left + Width - Right) / 2}\" y=\"{Height - 3}\">{WebUtility.HtmlEncode(XLabel)}</text>"));
         foreach ((SvgSeries series, List<(double X, double Y)> points) in curves)
@@ -133,11 +139,11 @@ public sealed class SvgChart
         return ticks;
     }
 
-    private static string Label(double value, double step)
+    private static string Label(double value, double step, double largest)
     {
         if (Math.Abs(value) < step * 1e-6) return "0";
-        double size = Math.Max(Math.Abs(value), step);
-        if (size is >= 1e6 or < 1e-3) return value.ToString("0.##e0", CultureInfo.InvariantCulture);
+        // One notation for the whole axis.
+        if (Math.Max(Math.Abs(largest), step) is >= 1e6 or <= 0.01) return value.ToString("0.##e0", CultureInfo.InvariantCulture);
         int decimals = Math.Clamp((int)Math.Ceiling(-Math.Log10(step) - 1e-9), 0, 8);
         return value.ToString("N" + decimals, CultureInfo.InvariantCulture);
     }

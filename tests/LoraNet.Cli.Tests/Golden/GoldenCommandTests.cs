@@ -26,6 +26,18 @@ public sealed class GoldenCommandTests(ITestOutputHelper output)
         return data;
     }
 
+    public static TheoryData<string, string> FixtureCases()
+    {
+        TheoryData<string, string> data = [];
+        foreach (string folder in Directory.EnumerateDirectories(Path.Combine(TestData.Fixtures, "golden")).Order(StringComparer.Ordinal)) data.Add(Path.GetFileName(folder), "cpu");
+        data.Add("llama-tied", "reference");
+        return data;
+    }
+
+    [Theory]
+    [MemberData(nameof(FixtureCases))]
+    public void FixtureThroughTheCommand(string name, string backend) => Check(Path.Combine(TestData.Fixtures, "golden", name), backend);
+
     [SharedTheory]
     [MemberData(nameof(SharedCases))]
     public void SharedCaseThroughTheCommand(string name, string backend) => Check(TestData.SharedPath("reference", name), backend);

@@ -1,0 +1,163 @@
+using System.Text.Json;
+using LoraNet.Formats;
+
+namespace LoraNet.Cli.Tests;
+
+/// <summary>What commands print and write.</summary>
+public sealed class OutputTests
+{
+    [Fact]
+    public void TrainWritesEveryFileOfTheContract()
+    {
+        using Scratch scratch = new();
+        string output = scratch.Path("out");
+        CliResult result = Cli.Run(TinyRun.Train(TinyRun.Rows(scratch, 20), output, "--val-split", "0.25", "--eval-steps", "5", "--save-steps", "6", "--save-total-limit", "1", "--json")).Ok();
+        foreach (string file in new[] { "adapter_config.json", "adapter_model.safetensors", "metrics.jsonl", "trainer_state.json", "recipe.resolved.yaml", "report.html" })
+            Assert.True(File.Exists(Path.Combine(output, file)), file);
+        Assert.Equal(["checkpoint-12"], Directory.EnumerateDirectories(output).Select(d => Path.GetFileName(d)));
+        JsonElement json = result.Json;
+        Assert.Equal(12, json.GetProperty("steps").GetInt32());
+        Assert.True(json.GetProperty("merged_logit_difference").GetDouble() < 1e-4);
+        Assert.Contains("no tokenizer", result.Error, StringComparison.Ordinal);
+
+        JsonElement state = JsonDocument.Parse(File.ReadAllText(Path.Combine(output, "trainer_state.json"))).RootElement;
+        Assert.Equal(12, state.GetProperty("global_step").GetInt32());
+        JsonElement[] log = [.. state.GetProperty("log_history").EnumerateArray()];
+        Assert.Equal(12, log.Count(e => e.TryGetProperty("loss", out _) && e.TryGetProperty("grad_norm", out _) && e.TryGetProperty("learning_rate", out _)));
+        Assert.Equal(3, log.Count(e => e.TryGetProperty("eval_loss", out _)));
+        Assert.True(log[^1].TryGetProperty("train_runtime", out _));
+    }
+
+    [Fact]
+    public void TheReportIsSelfContained()
+    {
+        using Scratch scratch = new();
+        string output = scratch.Path("out");
+        Cli.Run(TinyRun.Train(TinyRun.Rows(scratch, 20), output, "--val-split", "0.25", "--eval-steps", "5")).Ok();
+        string html = File.ReadAllText(Path.Combine(output, "report.html"));
+        Assert.DoesNotContain("src=", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("href=", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("url(", html, StringComparison.Ordinal);
+        Assert.Equal(5, html.Split("<svg ").Length - 1);
+        Assert.Equal(html.Split("<svg ").Length, html.Split("</svg>").Length);
+        Assert.DoesNotContain("NaN", html, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void SchedulesAndTokensAreThoseOfTheContract()
+    {
+        using Scratch scratch = new();
+        string output = scratch.Path("out");
+        Cli.Run(TinyRun.Train(TinyRun.Rows(scratch, 20), output, "--warmup-steps", "4", "--lr-scheduler", "linear")).Ok();
+        JsonElement[] rows = [.. File.ReadAllLines(Path.Combine(output, "metrics.jsonl")).Select(l => JsonDocument.Parse(l).RootElement)];
+        // A warm-up starts at 0, as Hugging Face's schedulers do.
+        Assert.Equal(0, rows[0].GetProperty("learning_rate").GetDouble());
+        Assert.Equal(5e-3 / 4, rows[1].GetProperty("learning_rate").GetDouble(), 12);
+        Assert.Equal(5e-3, rows[4].GetProperty("learning_rate").GetDouble(), 12);
+        // 4 rows of 9 tokens, the first of each predicted by nothing.
+        Assert.All(rows, r => Assert.Equal(32, r.GetProperty("tokens").GetInt32()));
+    }
+
+    [Fact]
+    public void FullTrainingWritesAPlainModel()
+    {
+        using Scratch scratch = new();
+        string output = scratch.Path("out"), rows = TinyRun.Rows(scratch, 20);
+        CliResult train = Cli.Run("train", "--model", TinyRun.Model, "--data", rows, "--eval-data", rows, "-o", output, "--full", "--learning-rate", "1e-3", "--max-steps", "6", "--json").Ok();
+        Assert.False(File.Exists(Path.Combine(output, "adapter_model.safetensors")));
+        CliResult eval = Cli.Run("eval", "--model", output, "--data", rows, "--json").Ok();
+        Assert.Equal(train.Json.GetProperty("eval_loss").GetDouble(), eval.Json.GetProperty("loss").GetDouble(), 1e-5);
+        Assert.True(train.Json.GetProperty("eval_loss").GetDouble() < train.Json.GetProperty("eval_loss_before").GetDouble());
+    }
+
+    [Fact]
+    public void MergedEvaluatesAsTheAdapterDoes()
+    {
+        using Scratch scratch = new();
+        string output = scratch.Path("out"), rows = TinyRun.Rows(scratch, 20), merged = scratch.Path("merged");
+        Cli.Run(TinyRun.Train(rows, output)).Ok();
+        double adapter = Loss("--model", TinyRun.Model, "--adapter", output), plain = Loss("--model", TinyRun.Model);
+        Cli.Run("merge", "--model", TinyRun.Model, "--adapter", output, "-o", merged).Ok();
+        Assert.Equal(adapter, Loss("--model", merged), 1e-5);
+        Assert.NotEqual(plain, adapter, 1e-2);
+        Cli.Run("merge", "--model", TinyRun.Model, "--adapter", output, "-o", scratch.Path("bf16"), "--dtype", "bf16").Ok();
+        using SafetensorsFile file = SafetensorsFile.Open(scratch.Path("bf16", "model.safetensors"));
+        Assert.All(file.Tensors.Values, t => Assert.Equal(Tensors.DType.BF16, t.DType));
+
+        double Loss(params string[] args) => Cli.Run(["eval", "--data", rows, "--json", .. args]).Ok().Json.GetProperty("loss").GetDouble();
+    }
+
+    [Fact]
+    public void GenerateGivesOnlyNewIdsTheSameAloneAndInFull()
+    {
+        int[] all = Ids("6"), first = Ids("3");
+        Assert.Equal(6, all.Length);
+        Assert.Equal(all[..3], first);
+
+        static int[] Ids(string count) =>
+            [.. Cli.Run("generate", "--model", TinyRun.Model, "--input-ids", "1,2,3", "--max-new-tokens", count, "--temperature", "0", "--json").Ok().Json.GetProperty("ids").EnumerateArray().Select(e => e.GetInt32())];
+    }
+
+    [Fact]
+    public void PlanGivesTheCardsExample()
+    {
+        using Scratch scratch = new();
+        string config = scratch.Write("config.json", """
+            {"model_type":"llama","hidden_size":4096,"intermediate_size":11008,"num_hidden_layers":32,"num_attention_heads":32,"vocab_size":32000,"max_position_embeddings":4096,"torch_dtype":"float16"}
+            """);
+        JsonElement json = Cli.Run("plan", "--config", config, "--rank", "16", "--target-modules", "q_proj,k_proj,v_proj,o_proj", "--json").Ok().Json;
+        Assert.Equal(16_777_216, json.GetProperty("trainable_parameters").GetInt64());
+        Assert.Equal(6_738_415_616, json.GetProperty("parameters").GetInt64());
+        Assert.Equal(128, json.GetProperty("targets").GetArrayLength());
+        Assert.Equal(6_738_415_616 * 2, json.GetProperty("memory").GetProperty("weights").GetInt64());
+    }
+
+    [Theory]
+    [InlineData("t4", 8, 16, 4)]
+    [InlineData("l4", 16, 32, 4)]
+    [InlineData("a100", 32, 64, 7)]
+    [InlineData("h100", 64, 128, 7)]
+    public void PresetsAreTheCards(string preset, int rank, int alpha, int modulesPerLayer)
+    {
+        JsonElement json = Cli.Run("plan", "--config", TinyRun.Model, "--preset", preset, "--json").Ok().Json;
+        Assert.Equal(rank, json.GetProperty("rank").GetInt32());
+        Assert.Equal(alpha, json.GetProperty("alpha").GetDouble());
+        Assert.Equal(2 * modulesPerLayer, json.GetProperty("targets").GetArrayLength());
+    }
+
+    [Fact]
+    public void PlanCountsWhatTrainTrains()
+    {
+        using Scratch scratch = new();
+        string[] flags = ["--rank", "3", "--use-dora", "--target-modules", "q_proj,down_proj", "--modules-to-save", "lm_head"];
+        long planned = Cli.Run(["plan", "--model", TinyRun.Model, "--json", .. flags]).Ok().Json.GetProperty("trainable_parameters").GetInt64();
+        CliResult train = Cli.Run(["train", "--model", TinyRun.Model, "--data", TinyRun.Rows(scratch, 8), "-o", scratch.Path("out"), "--max-steps", "1", "--json", .. flags]).Ok();
+        Assert.Equal(train.Json.GetProperty("trainable_parameters").GetInt64(), planned);
+    }
+
+    [Fact]
+    public void BenchTrainPrintsTheContractsKeys()
+    {
+        JsonElement json = Cli.Run("bench", "train", "--config", TinyRun.Model, "--rank", "4", "--target-modules", "q_proj,v_proj", "--batch-size", "2", "--sequence-length", "16", "--steps", "2", "--masked", "0.6", "--device", "cpu", "--json").Ok().Json;
+        foreach (string key in new[] { "tokens_per_second", "milliseconds_per_step", "peak_memory_bytes", "trainable_parameters", "parameters", "loss_first", "loss_last", "time_to_first_step_ms" })
+            Assert.True(json.GetProperty(key).GetDouble() > 0, key);
+        Assert.Equal(JsonValueKind.String, json.GetProperty("device").ValueKind);
+    }
+
+    [Fact]
+    public void InspectAndDoctorPrintOneObject()
+    {
+        JsonElement inspect = Cli.Run("adapter", "inspect", TinyRun.Adapter, "--json").Ok().Json;
+        Assert.True(inspect.GetProperty("parameters").GetInt64() > 0);
+        Assert.True(inspect.GetProperty("rank").GetInt32() > 0);
+        JsonElement doctor = Cli.Run("doctor", "--json").Ok().Json;
+        Assert.Equal(Environment.ProcessorCount, doctor.GetProperty("processors").GetInt32());
+        Assert.Matches("^[0-9]+\\.[0-9]+", Cli.Run("--version").Ok().Out);
+    }
+
+    [Theory]
+    [InlineData("--help")]
+    [InlineData("train", "--help")]
+    [InlineData("bench", "train", "--help")]
+    public void HelpIsFine(params string[] args) => Assert.Contains("--help", Cli.Run(args).Ok().Out, StringComparison.Ordinal);
+}
