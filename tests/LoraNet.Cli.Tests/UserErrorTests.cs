@@ -1,4 +1,4 @@
-using LoraNet.Testing;
+using LoraNet.Formats;
 
 namespace LoraNet.Cli.Tests;
 
@@ -78,7 +78,9 @@ public sealed class UserErrorTests
         { "full with an adapter", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--full", "--adapter", "{adapter}"], ["--full"] },
         { "adapter missing", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--adapter", "/no/adapter"], ["/no/adapter"] },
         { "adapter folder empty", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--adapter", "{empty}"], ["adapter_config.json"] },
-        { "adapter of another model", ["eval", "--model", "{other}", "--data", "{rows}", "--adapter", "{adapter}"], ["adapter"] },
+        { "adapter of a wider model", ["eval", "--model", "{model}", "--data", "{rows}", "--adapter", "{wider}"], ["shape", "another base model"] },
+        { "adapter of a deeper model", ["eval", "--model", "{model}", "--data", "{rows}", "--adapter", "{deeper}"], ["layers.9"] },
+        { "adapter with fewer tensors", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--adapter", "{fewer}"], ["missing"] },
         { "rank against the adapter", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--adapter", "{adapter}", "--rank", "77"], ["--rank 77", "contradicts"] },
         { "adapter truncated", ["eval", "--model", "{model}", "--data", "{rows}", "--adapter", "{truncated}"], ["truncated"] },
         { "adapter with NaN", ["eval", "--model", "{model}", "--data", "{rows}", "--adapter", "{nan}"], ["NaN"] },
@@ -140,7 +142,6 @@ public sealed class UserErrorTests
         {
             ["model"] = TinyRun.Model,
             ["adapter"] = TinyRun.Adapter,
-            ["other"] = Path.Combine(TestData.Fixtures, "golden", "qwen2"),
             ["rows"] = TinyRun.Rows(scratch, 8),
             ["out"] = scratch.Path("out"),
             ["empty"] = scratch.Path("empty"),
@@ -163,17 +164,31 @@ public sealed class UserErrorTests
             ["unknowntype"] = scratch.Path("unknowntype"),
             ["truncated"] = scratch.Path("truncated"),
             ["nan"] = scratch.Path("nan"),
+            ["wider"] = scratch.Path("wider"),
+            ["deeper"] = scratch.Path("deeper"),
+            ["fewer"] = scratch.Path("fewer"),
         };
-        foreach (string folder in new[] { "empty", "noweights", "unknowntype", "truncated", "nan" }) Directory.CreateDirectory(scratch.Path(folder));
+        foreach (string folder in new[] { "empty", "noweights", "unknowntype", "truncated", "nan", "wider", "deeper", "fewer" }) Directory.CreateDirectory(scratch.Path(folder));
         string config = File.ReadAllText(Path.Combine(TinyRun.Model, "config.json"));
         File.WriteAllText(scratch.Path("noweights", "config.json"), config);
         File.WriteAllText(scratch.Path("unknowntype", "config.json"), config.Replace("\"llama\"", "\"lama\"", StringComparison.Ordinal));
         byte[] adapter = File.ReadAllBytes(Path.Combine(TinyRun.Adapter, "adapter_model.safetensors"));
-        foreach (string folder in new[] { "truncated", "nan" }) File.Copy(Path.Combine(TinyRun.Adapter, "adapter_config.json"), scratch.Path(folder, "adapter_config.json"));
+        foreach (string folder in new[] { "truncated", "nan", "wider", "deeper", "fewer" }) File.Copy(Path.Combine(TinyRun.Adapter, "adapter_config.json"), scratch.Path(folder, "adapter_config.json"));
         File.WriteAllBytes(scratch.Path("truncated", "adapter_model.safetensors"), adapter[..^40]);
         // The last four bytes are the last value of the last tensor.
         byte[] damaged = [.. adapter[..^4], 0, 0, 0xC0, 0x7F];
         File.WriteAllBytes(scratch.Path("nan", "adapter_model.safetensors"), damaged);
+        Rewrite("wider", static (name, values, shape) => name.EndsWith("lora_A.weight", StringComparison.Ordinal) ? (name, [.. values, .. values], [shape[0], shape[1] * 2]) : (name, values, shape));
+        Rewrite("deeper", static (name, values, shape) => (name.Replace("layers.1.", "layers.9.", StringComparison.Ordinal), values, shape));
+        Rewrite("fewer", static (name, values, shape) => (name.Contains("layers.1.", StringComparison.Ordinal) ? null : name, values, shape));
         return paths;
+
+        void Rewrite(string folder, Func<string, float[], int[], (string? Name, float[] Values, int[] Shape)> change)
+        {
+            using SafetensorsFile file = SafetensorsFile.Open(Path.Combine(TinyRun.Adapter, "adapter_model.safetensors"));
+            SafetensorsWriter.Write(scratch.Path(folder, "adapter_model.safetensors"), file.Tensors
+                .Select(t => change(t.Key, t.Value.ToArray(), t.Value.Shape.ToArray())).Where(t => t.Name is not null)
+                .Select(t => SafetensorsEntry.FromSingles(t.Name!, t.Values, t.Shape)));
+        }
     }
 }

@@ -23,10 +23,22 @@ internal static class OutputFolder
             string probe = Path.Combine(path, $".write-test-{Environment.ProcessId}");
             File.WriteAllText(probe, "test");
             File.Delete(probe);
+            RemoveLeftovers(path);
         }
         catch (Exception e) when (FileErrors.IsFileError(e))
         {
             throw FileErrors.Writing(path, e);
         }
+    }
+
+    // What a killed run was writing aside, and checkpoints whose deletion it did not finish.
+    private static void RemoveLeftovers(string path)
+    {
+        foreach (string file in Directory.EnumerateFiles(path, ".*.tmp")) File.Delete(file);
+        foreach (string file in Directory.EnumerateFiles(path, ".write-test-*")) File.Delete(file);
+        foreach (string folder in Directory.EnumerateDirectories(path, ".*.tmp")) Directory.Delete(folder, recursive: true);
+        foreach (string folder in Directory.EnumerateDirectories(path, ".model-*")) Directory.Delete(folder, recursive: true);
+        foreach (string folder in Directory.EnumerateDirectories(path, "checkpoint-*"))
+            if (!File.Exists(Path.Combine(folder, "training_state.json"))) Directory.Delete(folder, recursive: true);
     }
 }

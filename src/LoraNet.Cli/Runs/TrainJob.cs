@@ -43,11 +43,12 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         (DataSet train, IReadOnlyList<TokenRow> held) = LoadData(model, tokenizer, dataPath, maxLength, options);
         using LoraTrainer trainer = new(model, train.Rows, options, held);
 
+        int logSteps = values.Integer("log-steps") ?? Math.Max(1, trainer.TotalSteps / 40);
+        if (logSteps < 1) throw values.Error("log-steps", "--log-steps must be at least 1.");
+
         OutputFolder.Prepare(output);
         CheckpointStore store = new(output, options.SaveTotalLimit);
         bool resumed = Resume(store, trainer);
-        int logSteps = values.Integer("log-steps") ?? Math.Max(1, trainer.TotalSteps / 40);
-        if (logSteps < 1) throw values.Error("log-steps", "--log-steps must be at least 1.");
         WriteRecipe(output, adapter, maxLength, logSteps);
         using MetricsLog metrics = resumed ? MetricsLog.Resume(Path.Combine(output, "metrics.jsonl"), trainer.State.CompletedSteps, _history) : MetricsLog.Create(Path.Combine(output, "metrics.jsonl"));
         ShowHeader(model, adapter, trainer, train, held.Count, resumed);

@@ -104,6 +104,11 @@ internal static class RecipeReader
         {
             throw new LoraNetException($"{path}, line {e.Start.Line}: not valid YAML: {e.Message}", null, e);
         }
+        catch (InvalidOperationException e)
+        {
+            // What the YAML library throws on some unbalanced brackets.
+            throw new LoraNetException($"{path} is not valid YAML: {e.Message}", null, e);
+        }
         catch (Exception e) when (FileErrors.IsFileError(e))
         {
             throw FileErrors.Reading(path, e);

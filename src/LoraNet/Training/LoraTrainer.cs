@@ -119,8 +119,9 @@ public sealed partial class LoraTrainer : IDisposable
             }
             bool due = Options.SaveSteps > 0 && State.CompletedSteps % Options.SaveSteps == 0;
             bool best = result.EvalLoss is not null && State.BestStep == State.CompletedSteps && Options.EarlyStoppingPatience > 0;
-            if (checkpoints is not null && (due || best)) checkpoints.Save(this);
+            // Reported before it is saved: a checkpoint never knows of a step that a log of the reports lacks.
             progress?.Report(result);
+            if (checkpoints is not null && (due || best)) checkpoints.Save(this);
             yield return result;
             await Task.Yield();
         }
