@@ -31,6 +31,10 @@ internal static class OutputFolder
         }
     }
 
+    // Only our own files may be in it: other trainers' checkpoints have the same name.
+    private static bool IsRemnant(string checkpoint) =>
+        Directory.EnumerateFileSystemEntries(checkpoint).All(f => Path.GetFileName(f) is "adapter_config.json" or "adapter_model.safetensors" or "optimizer.safetensors");
+
     // What a killed run was writing aside, and checkpoints whose deletion it did not finish.
     private static void RemoveLeftovers(string path)
     {
@@ -39,6 +43,6 @@ internal static class OutputFolder
         foreach (string folder in Directory.EnumerateDirectories(path, ".*.tmp")) Directory.Delete(folder, recursive: true);
         foreach (string folder in Directory.EnumerateDirectories(path, ".model-*")) Directory.Delete(folder, recursive: true);
         foreach (string folder in Directory.EnumerateDirectories(path, "checkpoint-*"))
-            if (!File.Exists(Path.Combine(folder, "training_state.json"))) Directory.Delete(folder, recursive: true);
+            if (IsRemnant(folder)) Directory.Delete(folder, recursive: true);
     }
 }

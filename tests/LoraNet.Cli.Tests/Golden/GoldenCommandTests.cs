@@ -16,6 +16,7 @@ public sealed class GoldenCommandTests(ITestOutputHelper output)
     [
         "llama-tied-attn", "llama-untied-mlp-rslora-llama3rope", "llama-dora", "llama-patterns-bias", "llama-embed-lmhead",
         "llama-modules-to-save", "llama-all-linear-leftpad", "mistral", "qwen2", "qwen3", "smollm3", "olmo2",
+        "gemma", "gemma2", "gemma3", "phi3", "gpt2", "mixtral",
     ];
 
     public static TheoryData<string, string> SharedCases()
