@@ -105,7 +105,8 @@ internal static class PlanCommand
     {
         DecoderNames n = options.Names;
         string[] paths = n.FusedQueryKeyValue is { } fused ? [fused, n.Output] : [n.Query, n.Key, n.Value, n.Output];
-        return [.. paths.Select(p => p[(p.LastIndexOf('.') + 1)..])];
+        // GPT-2 calls the last projection of attention and of the MLP by one name: the path tells them apart.
+        return [.. paths.Select(p => LastName(p) == LastName(n.Down) ? p : LastName(p))];
     }
 
     private static void ShowTargets(Terminal terminal, CausalLM model, IReadOnlyList<LoraTarget> targets)

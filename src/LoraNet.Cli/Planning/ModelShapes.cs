@@ -38,17 +38,30 @@ internal static class ModelShapes
             Linear(n.Output, hidden, queries, output);
             Norm(n.AttentionPostNorm, hidden);
             Norm(n.MlpNorm, hidden);
-            if (o.GatedMlp && n.FusedGateUp is { } both)
+            if (n.Router is { } router)
             {
-                Linear(both, 2 * o.IntermediateSize, hidden, mlp);
+                Linear(router, o.Experts, hidden, false);
+                for (int e = 0; e < o.Experts; e++) Mlp(string.Format(CultureInfo.InvariantCulture, n.Expert, e) + ".");
             }
             else
             {
-                if (o.GatedMlp) Linear(n.Gate, o.IntermediateSize, hidden, mlp);
-                Linear(n.Up, o.IntermediateSize, hidden, mlp);
+                Mlp("");
             }
-            Linear(n.Down, hidden, o.IntermediateSize, mlp);
             Norm(n.MlpPostNorm, hidden);
+
+            void Mlp(string path)
+            {
+                if (o.GatedMlp && n.FusedGateUp is { } both)
+                {
+                    Linear(path + both, 2 * o.IntermediateSize, hidden, mlp);
+                }
+                else
+                {
+                    if (o.GatedMlp) Linear(path + n.Gate, o.IntermediateSize, hidden, mlp);
+                    Linear(path + n.Up, o.IntermediateSize, hidden, mlp);
+                }
+                Linear(path + n.Down, hidden, o.IntermediateSize, mlp);
+            }
 
             void Norm(string? name, int width)
             {
