@@ -30,7 +30,7 @@ internal static class JsonFile
     }
 
     // Nodes are decoded when first read; doing it here brings malformed strings to light in one place.
-    private static void Touch(JsonNode? node)
+    internal static void Touch(JsonNode? node)
     {
         switch (node)
         {

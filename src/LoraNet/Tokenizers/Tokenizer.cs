@@ -115,6 +115,17 @@ public sealed class Tokenizer : ITokenizer
         return Assemble(sink.Ids, [], _parts.Post.Single);
     }
 
+    /// <summary>
+    /// Encodes without added tokens, with the whole range of each token: white space at its ends counts, which
+    /// <see cref="Encode(string, out TokenSpan[], bool)"/> leaves out where tokenizer.json asks for it.
+    /// </summary>
+    internal int[] EncodeWithWholeSpans(string text, out TokenSpan[] spans)
+    {
+        TokenSink sink = Run(text, withSpans: true);
+        spans = sink.Spans.ToArray();
+        return sink.Ids.ToArray();
+    }
+
     /// <summary>Encodes two texts that belong together, e.g. premise and hypothesis, with the marks the model expects between them.</summary>
     /// <param name="first">The first text.</param>
     /// <param name="second">The second text.</param>
