@@ -37,7 +37,7 @@ internal static class DataCommand
         if (values.Text("train-on") is "last" or "all") throw values.Error("train-on", $"--train-on {values.Text("train-on")} is not supported yet.", "Use rows with labels of their own.");
         ModelConfig config = ModelConfig.Load(folder);
         Tokenizer? tokenizer = ModelFolder.Tokenizer(folder);
-        DataSet data = DataSet.Load(path, tokenizer, new DataOptions { MaxLength = values.Integer("max-length") ?? Math.Min(2048, config.MaxPositionEmbeddings) });
+        DataSet data = DataSet.Load(path, tokenizer, new DataOptions { MaxLength = values.Integer("max-length") ?? Math.Min(2048, config.MaxPositionEmbeddings), UntrainedRows = UntrainedRows.Keep });
         HashSet<int> ends = [.. config.EosTokenIds, .. tokenizer?.EndIds ?? []];
         int ending = data.Rows.Count(r => r.InputIds.Length > 0 && ends.Contains(r.InputIds[^1]) && r.Labels[^1] != TokenRow.Ignored), untrained = data.Rows.Count(r => r.TrainedTokens == 0);
         int shown = Math.Clamp(values.Integer("samples") ?? 3, 0, data.Rows.Count);

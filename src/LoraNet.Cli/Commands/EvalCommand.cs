@@ -41,7 +41,7 @@ internal static class EvalCommand
         using Backend backend = BackendFactory.Create(values, host);
         using CausalLM model = ModelFolder.Load(modelFolder, backend);
         if (values.Text("adapter") is { } adapter) AdapterFile.Load(adapter, model, trainable: false, warn: terminal.Warn);
-        DataSet data = DataSet.Load(dataPath, ModelFolder.Tokenizer(modelFolder), new DataOptions { MaxLength = values.Integer("max-length") ?? Math.Min(2048, model.Config.MaxPositionEmbeddings) });
+        DataSet data = DataSet.Load(dataPath, ModelFolder.Tokenizer(modelFolder), new DataOptions { MaxLength = values.Integer("max-length") ?? Math.Min(2048, model.Config.MaxPositionEmbeddings), UntrainedRows = UntrainedRows.Keep });
         ModelFolder.CheckRows(data, dataPath, model);
         if (data.Report.TrainedTokens == 0) throw new LoraNetException($"{dataPath}: no row has a trained token: all labels are masked.", "Labels other than -100 are counted.");
         if (data.Report.Truncated > 0) terminal.Warn($"{data.Report.Truncated} of {data.Report.Rows} rows were cut to the longest length.");

@@ -48,7 +48,7 @@ public sealed record DataReport
     /// <summary>Where the first rows with two start tokens stand, at most ten.</summary>
     public IReadOnlyList<string> DoubledBosPlaces { get; init; } = [];
 
-    /// <summary>Rows whose last trained token is one that ends a text: without them a model does not learn to stop.</summary>
+    /// <summary>Rows with an end token among their last three trained tokens (layouts may train a line break behind it): without them a model does not learn to stop.</summary>
     public int EndInEos { get; init; }
 
     /// <summary>Rows by length: ascending ranges of equal width, without gaps.</summary>

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using LoraNet.Data.Packing;
 using LoraNet.Models;
 using LoraNet.Tensors;
 using LoraNet.Tensors.Autograd;
@@ -16,7 +17,7 @@ namespace LoraNet.Training;
 public sealed partial class LoraTrainer : IDisposable
 {
     private readonly CausalLM _model;
-    private readonly IReadOnlyList<TokenRow> _rows;
+    private readonly IReadOnlyList<PackedRow> _rows;
     private readonly IReadOnlyList<TokenRow> _evalRows;
     private readonly Arena _arena;
     private readonly Tape _tape;
@@ -33,6 +34,18 @@ public sealed partial class LoraTrainer : IDisposable
     /// <param name="logger">Receives skipped steps, evaluations and checkpoints.</param>
     /// <exception cref="LoraNetException">No rows, nothing trainable, or a row without a trained token.</exception>
     public LoraTrainer(CausalLM model, IReadOnlyList<TokenRow> rows, TrainingOptions options, IReadOnlyList<TokenRow>? evalRows = null, ILogger? logger = null)
+        : this(model, PackedRow.Single(rows), options, evalRows, logger)
+    {
+    }
+
+    /// <summary>Prepares a run over packed rows: each counts as one row of a batch, and its samples don't see each other.</summary>
+    /// <param name="model">The model with an active, trainable adapter.</param>
+    /// <param name="rows">Packed training rows; each has at least one trained token.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="evalRows">Held-out rows, or null.</param>
+    /// <param name="logger">Receives skipped steps, evaluations and checkpoints.</param>
+    /// <exception cref="LoraNetException">No rows, nothing trainable, or a row without a trained token.</exception>
+    public LoraTrainer(CausalLM model, IReadOnlyList<PackedRow> rows, TrainingOptions options, IReadOnlyList<TokenRow>? evalRows = null, ILogger? logger = null)
     {
         options.Validate();
         if (rows.Count == 0) throw new LoraNetException("There are no training rows.", "Check the data file and its filters.");
@@ -78,12 +91,17 @@ public sealed partial class LoraTrainer : IDisposable
         {
             if (_dataHash is not null) return _dataHash;
             using System.Security.Cryptography.IncrementalHash hash = System.Security.Cryptography.IncrementalHash.CreateHash(System.Security.Cryptography.HashAlgorithmName.SHA256);
-            foreach (TokenRow row in _rows)
+            foreach (PackedRow pack in _rows)
             {
-                hash.AppendData(MemoryMarshal.AsBytes(row.InputIds.AsSpan()));
-                hash.AppendData(MemoryMarshal.AsBytes(row.Labels.AsSpan()));
-                if (row.AttentionMask is not null) hash.AppendData(MemoryMarshal.AsBytes(row.AttentionMask.AsSpan()));
-                hash.AppendData([255]);
+                foreach (TokenRow row in pack.Rows)
+                {
+                    hash.AppendData(MemoryMarshal.AsBytes(row.InputIds.AsSpan()));
+                    hash.AppendData(MemoryMarshal.AsBytes(row.Labels.AsSpan()));
+                    if (row.AttentionMask is not null) hash.AppendData(MemoryMarshal.AsBytes(row.AttentionMask.AsSpan()));
+                    hash.AppendData([255]);
+                }
+                // A packed row's end, so that the same samples packed otherwise are other data; single rows hash as they always did.
+                if (pack.Rows.Count > 1) hash.AppendData([254]);
             }
             return _dataHash = Convert.ToHexStringLower(hash.GetHashAndReset());
         }
@@ -139,13 +157,14 @@ public sealed partial class LoraTrainer : IDisposable
         _context.Step = (uint)step;
         Optimizer.ZeroGradients();
         backend.Zero(_lossSum);
-        long tokens = 0, trainedSoFar = 0;
+        long tokens = 0, trainedSoFar = 0, padded = 0;
         foreach (int[] chunk in indices.Chunk(Options.BatchSize))
         {
-            using TokenBatch batch = TokenBatch.Create(backend, [.. chunk.Select(i => _rows[i])], _model.Options.VocabularySize);
+            using TokenBatch batch = TokenBatch.Create(backend, [.. chunk.SelectMany(i => _rows[i].Rows)], _model.Options.VocabularySize);
             _model.AccumulateLoss(_tape, batch, _context, 1f / trained, _lossSum, tokens, trainedSoFar);
             tokens += batch.Tokens;
             trainedSoFar += batch.TrainedTokens;
+            padded += (long)chunk.Length * chunk.Max(i => _rows[i].Length);
             backend.Synchronize();
         }
         double rate = Schedule.At(step);
@@ -154,7 +173,7 @@ public sealed partial class LoraTrainer : IDisposable
         double loss = backend.Download(_lossSum)[0] / trained;
         State = State with { CompletedSteps = step + 1, Updates = Optimizer.Updates, SkippedInARow = applied ? 0 : State.SkippedInARow + 1 };
         double epoch = (step + 1) / (double)Order.StepsPerEpoch;
-        return new StepResult(step + 1, epoch, loss, norm, rate, trained, (int)tokens, watch.Elapsed.TotalMilliseconds, applied);
+        return new StepResult(step + 1, epoch, loss, norm, rate, trained, (int)tokens, watch.Elapsed.TotalMilliseconds, applied) { PaddedTokens = padded };
     }
 
     /// <summary>Mean loss over the trained tokens of <paramref name="rows"/>, without dropout.</summary>

@@ -15,6 +15,12 @@ public sealed record StepResult(int Step, double Epoch, double Loss, double Grad
     /// <summary>Loss of an evaluation after this step, or null.</summary>
     public double? EvalLoss { get; init; }
 
+    /// <summary>Positions that the step's batches would have if every row were padded to its batch's longest. Nothing is computed for padding.</summary>
+    public long PaddedTokens { get; init; }
+
+    /// <summary>Padded positions per second: what trainers that count padding would report.</summary>
+    public double PaddedTokensPerSecond => PaddedTokens / (Milliseconds / 1000);
+
     /// <summary>Real input tokens per second.</summary>
     public double TokensPerSecond => InputTokens / (Milliseconds / 1000);
 }

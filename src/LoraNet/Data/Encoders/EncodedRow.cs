@@ -26,6 +26,6 @@ internal enum RowFlags : byte
     /// <summary>Two start tokens stood at the beginning; in rows made from text one was removed.</summary>
     DoubledBos = 2,
 
-    /// <summary>The last token of the row that is trained ends a text.</summary>
+    /// <summary>One of the last three trained tokens ends a text.</summary>
     EndsInEos = 4,
 }

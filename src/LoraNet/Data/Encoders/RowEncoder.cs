@@ -131,12 +131,24 @@ internal sealed class RowEncoder
         if (full > _options.MaxLength)
             (ids, labels, mask) = (ids[.._options.MaxLength], labels[.._options.MaxLength], mask?[.._options.MaxLength]);
         var row = new TokenRow(ids, labels, mask);
-        int last = Array.FindLastIndex(labels, l => l != TokenRow.Ignored);
-        if (last > 0 && _endIds.Contains(labels[last])) flags |= RowFlags.EndsInEos;
+        if (EndsInEos(labels)) flags |= RowFlags.EndsInEos;
         int unknown = 0;
         if (_unknownId >= 0)
             foreach (int id in ids) unknown += id == _unknownId ? 1 : 0;
         return new EncodedRow(row, new RowFacts(place, form, flags, full, unknown));
+    }
+
+    // Layouts may train a line break behind the end token, so that the last three trained tokens are looked at.
+    private bool EndsInEos(int[] labels)
+    {
+        int seen = 0;
+        for (int i = labels.Length - 1; i > 0 && seen < 3; i--)
+        {
+            if (labels[i] == TokenRow.Ignored) continue;
+            if (_endIds.Contains(labels[i])) return true;
+            seen++;
+        }
+        return false;
     }
 
     private List<EncodedRow> Windows(SourceRow source, DocumentPart part)

@@ -33,7 +33,7 @@ internal sealed class JsonValueScanner(string path, Stream stream, bool array)
                 if (SkipSpace() >= 0) throw Error("text after the array of rows");
                 return null;
             }
-            if (_any)
+            if (_any && b >= 0)
             {
                 Expect(b, ',', "a comma or the array's end is missing");
                 b = SkipSpace();
