@@ -73,6 +73,8 @@ public sealed class UserErrorTests
         { "packing", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--packing", "true"], ["--packing"] },
         { "profile", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--profile"], ["--profile"] },
         { "no such device", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--device", "tpu"], ["tpu", "cuda"] },
+        { "no such card", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--device", "cuda:99"], ["CUDA"] },
+        { "quantised base", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--base-quantization", "nf4"], ["nf4"] },
         { "f16 on the CPU", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--device", "cpu", "--dtype", "f16"], ["f16", "f32"] },
         { "no threads", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--threads", "0"], ["threads"] },
         { "full with an adapter", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--full", "--adapter", "{adapter}"], ["--full"] },

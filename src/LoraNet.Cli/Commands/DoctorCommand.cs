@@ -5,7 +5,7 @@ using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using System.Text.Json.Nodes;
 using LoraNet.Cli.Output;
-using LoraNet.Cli.Planning;
+using LoraNet.Cuda;
 using LoraNet.Tensors;
 
 namespace LoraNet.Cli.Commands;
@@ -27,7 +27,7 @@ internal static class DoctorCommand
         string features = string.Join(", ", Features());
         int bits = Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
         long memory = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
-        IReadOnlyList<NvidiaDriver.Gpu> gpus = NvidiaDriver.Gpus(out string driver);
+        IReadOnlyList<CudaDeviceInfo> gpus = CudaBackend.Devices();
         using Backend backend = BackendFactory.Create(new Settings.SettingValues(BackendFactory.Settings), host);
         terminal.Heading($"LoraNet {CommandLine.Version}");
         List<IReadOnlyList<string>> rows =
@@ -38,9 +38,9 @@ internal static class DoctorCommand
             ["processor features", features],
             ["vector width", $"{bits} bits"],
             ["memory", $"{Format.Bytes(memory)} for this process"],
-            ["NVIDIA driver", driver],
+            ["NVIDIA cards", gpus.Count == 0 ? "none (no card, or no display driver)" : gpus.Count.ToString(CultureInfo.InvariantCulture)],
         ];
-        foreach (NvidiaDriver.Gpu gpu in gpus) rows.Add([$"GPU {gpu.Index}", $"{gpu.Name}, {Format.Bytes(gpu.Bytes)}, compute capability {gpu.Capability}"]);
+        foreach (CudaDeviceInfo gpu in gpus) rows.Add([$"card {gpu.Index}", $"{gpu.Name}, {Format.Bytes(gpu.MemoryBytes)}, compute capability {gpu.ComputeMajor}.{gpu.ComputeMinor}"]);
         rows.Add(["will be used", backend.Name]);
         terminal.Table(["", ""], rows);
         terminal.Result(new JsonObject
@@ -53,8 +53,7 @@ internal static class DoctorCommand
             ["cpu_features"] = new JsonArray([.. Features().Select(f => (JsonNode)f)]),
             ["vector_bits"] = bits,
             ["memory_bytes"] = memory,
-            ["nvidia_driver"] = driver,
-            ["gpus"] = new JsonArray([.. gpus.Select(g => new JsonObject { ["index"] = g.Index, ["name"] = g.Name, ["memory_bytes"] = g.Bytes, ["compute_capability"] = g.Capability })]),
+            ["gpus"] = new JsonArray([.. gpus.Select(g => new JsonObject { ["index"] = g.Index, ["name"] = g.Name, ["memory_bytes"] = g.MemoryBytes, ["compute_capability"] = $"{g.ComputeMajor}.{g.ComputeMinor}" })]),
             ["device"] = backend.Name,
         });
         return ExitCodes.Fine;

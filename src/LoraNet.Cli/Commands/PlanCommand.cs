@@ -32,11 +32,12 @@ internal static class PlanCommand
         if (configPath is null && !values.IsSet("model")) throw new LoraNetException("--model or --config is missing.", "Give a model folder, or a config.json without weights.");
         ModelConfig config = ModelConfig.Load(configPath ?? values.Required("model"));
         DecoderOptions options = DecoderFamilies.Options(config);
-        using Backend backend = BackendFactory.Create(values, host);
+        string? quantization = values.Text("base-quantization");
+        using Backend backend = BackendFactory.Create(Device(values), host);
         using CausalLM model = new(backend, config, options, ShapeWeights.ForPlan(config, options));
         if (values.Text("adapter") is { } adapterFolder) AdapterLayer.Apply(values, adapterFolder);
         Preset? preset = Preset.Apply(values, backend.Name, BackendFactory.DeviceBytes(backend), AttentionNames(options));
-        PlanDevice device = preset is not null && values.Text("preset") != "auto" ? PlanDevice.OfPreset(preset.Name) : PlanDevice.Cpu(backend);
+        PlanDevice device = preset is not null && values.Text("preset") != "auto" ? PlanDevice.OfPreset(preset.Name) : PlanDevice.Of(backend);
 
         LoraConfig lora = SettingReaders.ReadLora(values);
         int batch = SettingReaders.ReadTraining(values).BatchSize;
@@ -44,7 +45,7 @@ internal static class PlanCommand
         int length = sequenceLength > 0 ? sequenceLength : values.Integer("max-length") ?? Math.Min(1024, config.MaxPositionEmbeddings);
         IReadOnlyList<LoraTarget> targets = values.Switch("full") ? [] : AdapterBuilder.FindTargets(model, lora, warn: terminal.Warn);
         long parameters = model.BaseParameterCount, trained = values.Switch("full") ? parameters : Trained(model, lora, targets);
-        double weightBytes = (values.Text("base-quantization") ?? "none") switch { "int8" => 1.03, "nf4" => 0.53, _ => 0 };
+        double weightBytes = (quantization ?? "none") switch { "int8" => 1.03, "nf4" => 0.53, _ => 0 };
         MemoryPlan plan = MemoryPlan.Of(model, targets, trained, (long)batch * length, device.ActivationBytes, weightBytes);
         double flops = MemoryPlan.FlopsPerToken(model, targets, length), seconds = flops * batch * length / device.Flops;
         bool fits = plan.Total <= device.Bytes;
@@ -98,6 +99,15 @@ internal static class PlanCommand
             ["predicted_tokens_per_second"] = batch * length / seconds,
         });
         return ExitCodes.Fine;
+    }
+
+    // A plan may ask what a quantised base or a type would need on a device that this machine lacks.
+    private static SettingValues Device(SettingValues values)
+    {
+        SettingValues device = new(BackendFactory.Settings);
+        foreach (string name in new[] { "device", "threads", "low-memory" })
+            if (values.Text(name) is { } text) device.Add(name, text, values.Origin(name));
+        return device;
     }
 
     /// <summary>Last names of the attention projections of a family.</summary>

@@ -19,8 +19,16 @@ internal sealed record PlanDevice(string Name, long Bytes, double Flops, int Act
     /// <summary>The GPU of a preset.</summary>
     public static PlanDevice OfPreset(string preset) => _gpus[preset];
 
+    /// <summary>The device of a backend: a GPU by its name, the processor by a measurement.</summary>
+    public static PlanDevice Of(Tensors.Backend backend)
+    {
+        if (backend.IsHost) return Cpu(backend);
+        string preset = Settings.Preset.ForDevice(backend.Name, BackendFactory.DeviceBytes(backend)).Name;
+        return OfPreset(preset) with { Name = backend.Name, Bytes = BackendFactory.DeviceBytes(backend), ActivationBytes = Tensors.DTypes.Size(backend.ComputeType) };
+    }
+
     /// <summary>This machine's processor, its speed measured with one product.</summary>
-    public static PlanDevice Cpu(Tensors.Backend backend)
+    private static PlanDevice Cpu(Tensors.Backend backend)
     {
         const int Size = 384;
         using Tensors.Arena arena = new(backend);
