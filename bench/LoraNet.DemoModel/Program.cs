@@ -17,7 +17,7 @@ using LoraNet.Training;
 
 const ulong Seed = 20261124;
 string output = args.Length > 0 ? args[0] : "demo-model";
-int steps = args.Length > 1 ? int.Parse(args[1]) : 900;
+int steps = args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 500;
 Directory.CreateDirectory(output);
 
 Grammar grammar = new(Seed);
@@ -79,16 +79,19 @@ using (LoraTrainer trainer = new(model, rows, training))
 IEnumerable<SafetensorsEntry> entries = full.Parameters.DistinctBy(p => p.Value).Select(p => SafetensorsEntry.FromSingles(p.Name, p.ToFile(), p.FileShape, DType.BF16));
 SafetensorsWriter.Write(Path.Combine(output, "model.safetensors"), entries, refuseNonFinite: true);
 
-// The fine-tuning set of the demo: 240 pairs to train on, 40 to judge by.
+// The fine-tuning set of the demo: 240 pairs to train on, 40 others to judge by.
+HashSet<string> known = [];
 StringBuilder train = new(), held = new();
-for (int i = 0; i < 280; i++)
+JsonSerializerOptions relaxed = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+while (known.Count < 280)
 {
     (string plain, string pirate) = grammar.Pirate();
+    if (!known.Add(plain)) continue;
     JsonObject pair = new() { ["prompt"] = plain + " =>", ["completion"] = " " + pirate };
-    (i < 240 ? train : held).Append(pair.ToJsonString()).Append('\n');
+    (known.Count <= 240 ? train : held).Append(pair.ToJsonString(relaxed)).Append('\n');
 }
-File.WriteAllText(Path.Combine(output, "pirate-train.jsonl"), train.ToString());
-File.WriteAllText(Path.Combine(output, "pirate-eval.jsonl"), held.ToString());
+File.WriteAllText(Path.Combine(output, "train.jsonl"), train.ToString());
+File.WriteAllText(Path.Combine(output, "eval.jsonl"), held.ToString());
 
 using CausalLM saved = CausalLM.Load(output, backend);
 using Generator generator = new(saved);
