@@ -1,4 +1,3 @@
-using LoraNet.Data;
 using LoraNet.Models;
 using LoraNet.Tensors;
 using LoraNet.Tokenizers;
@@ -43,20 +42,5 @@ internal static class ModelFolder
             any = true;
         }
         return any;
-    }
-
-    /// <summary>Checks ids against the vocabulary, naming the row before any time is spent.</summary>
-    public static void CheckRows(DataSet data, string path, CausalLM model)
-    {
-        int vocabulary = model.Options.VocabularySize;
-        for (int r = 0; r < data.Rows.Count; r++)
-        {
-            TokenRow row = data.Rows[r];
-            foreach (int id in row.InputIds)
-                if ((uint)id >= (uint)vocabulary) throw new LoraNetException($"{path}, row {r + 1}: token id {id} is outside the model's vocabulary of {vocabulary}.", "Use the tokenizer that belongs to this model.");
-            foreach (int label in row.Labels)
-                if (label != TokenRow.Ignored && (uint)label >= (uint)vocabulary)
-                    throw new LoraNetException($"{path}, row {r + 1}: label {label} is outside the model's vocabulary of {vocabulary}.", "Use -100 for tokens that are not trained.");
-        }
     }
 }

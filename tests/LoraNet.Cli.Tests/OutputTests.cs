@@ -59,6 +59,31 @@ public sealed class OutputTests
     }
 
     [Fact]
+    public void PackedSamplesDoNotSeeEachOther()
+    {
+        using Scratch scratch = new();
+        string rows = TinyRun.Rows(scratch, 20);
+        // One step over all rows, so that packing can change nothing but how they lie in memory.
+        double alone = FirstLoss(scratch.Path("alone"), "--batch-size", "20"), packed = FirstLoss(scratch.Path("packed"), "--batch-size", "20", "--packing", "true", "--max-length", "30");
+        Assert.Equal(alone, packed, 1e-5);
+        Assert.Contains("packed into 7 rows", Cli.Run(Run(scratch.Path("two"), "--packing", "--max-length", "30")).Ok().Out, StringComparison.Ordinal);
+
+        string[] Run(string output, params string[] more) => ["train", "--model", TinyRun.Model, "--data", rows, "-o", output, "--rank", "4", "--max-steps", "1", .. more];
+        double FirstLoss(string output, params string[] more) => Cli.Run([.. Run(output, more), "--json"]).Ok().Json.GetProperty("loss_first").GetDouble();
+    }
+
+    [Fact]
+    public void PreviewMarksWhatIsTrained()
+    {
+        using Scratch scratch = new();
+        string data = scratch.Write("rows.jsonl", "{\"input_ids\":[5,6,7,8],\"labels\":[-100,-100,7,8]}\n");
+        CliResult result = Cli.Run("data", "preview", "--model", TinyRun.Model, "--data", data).Ok();
+        Assert.Contains("5 6⟦7 8⟧", result.Out.Replace("6 ⟦", "6⟦", StringComparison.Ordinal), StringComparison.Ordinal);
+        JsonElement json = Cli.Run("data", "preview", "--model", TinyRun.Model, "--data", data, "--json").Ok().Json;
+        Assert.Equal(2, json.GetProperty("report").GetProperty("trained_tokens").GetInt32());
+    }
+
+    [Fact]
     public void FullTrainingWritesAPlainModel()
     {
         using Scratch scratch = new();

@@ -17,7 +17,7 @@ namespace LoraNet.Cli.Commands;
 internal static class EvalCommand
 {
     private static readonly IReadOnlyList<Setting> _settings =
-        [.. TrainSettings.Some("model", "adapter", "data", "max-length", "packing", "train-on", "batch-size"), .. BackendFactory.Settings];
+        [.. TrainSettings.Some("model", "adapter", "data", "packing", "batch-size"), .. DataReading.Settings, .. BackendFactory.Settings];
 
     public static Command Create(CommandContext context)
     {
@@ -35,16 +35,14 @@ internal static class EvalCommand
     {
         string modelFolder = values.Required("model"), dataPath = values.Required("data");
         if (values.Switch("packing")) throw values.Error("packing", "--packing changes nothing in an evaluation.", "Leave it out.");
-        if (values.Text("train-on") is "last" or "all") throw values.Error("train-on", $"--train-on {values.Text("train-on")} is not supported yet.", "Use rows with labels of their own.");
         int batchSize = values.Integer("batch-size") ?? 8;
         if (batchSize < 1) throw values.Error("batch-size", "--batch-size must be at least 1.");
         using Backend backend = BackendFactory.Create(values, host);
         using CausalLM model = ModelFolder.Load(modelFolder, backend);
         if (values.Text("adapter") is { } adapter) AdapterFile.Load(adapter, model, trainable: false, warn: terminal.Warn);
-        DataSet data = DataSet.Load(dataPath, ModelFolder.Tokenizer(modelFolder), new DataOptions { MaxLength = values.Integer("max-length") ?? Math.Min(2048, model.Config.MaxPositionEmbeddings), UntrainedRows = UntrainedRows.Keep });
-        ModelFolder.CheckRows(data, dataPath, model);
-        if (data.Report.TrainedTokens == 0) throw new LoraNetException($"{dataPath}: no row has a trained token: all labels are masked.", "Labels other than -100 are counted.");
-        if (data.Report.Truncated > 0) terminal.Warn($"{data.Report.Truncated} of {data.Report.Rows} rows were cut to the longest length.");
+        DataOptions options = DataReading.Options(values, model.Config) with { UntrainedRows = UntrainedRows.Keep };
+        DataSet data = DataReading.Load(dataPath, ModelFolder.Tokenizer(modelFolder), options, model, host.Stop);
+        foreach (string warning in data.Report.Warnings) terminal.Warn(warning);
         Stopwatch clock = Stopwatch.StartNew();
         EvaluationResult result = Evaluator.Evaluate(model, data.Rows, batchSize);
         double seconds = clock.Elapsed.TotalSeconds;

@@ -5,6 +5,7 @@ using LoraNet.Adapters;
 using LoraNet.Cli.Output;
 using LoraNet.Cli.Settings;
 using LoraNet.Data;
+using LoraNet.Data.Packing;
 using LoraNet.Formats;
 using LoraNet.Lora;
 using LoraNet.Models;
@@ -39,9 +40,11 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         LoraAdapter adapter = CreateAdapter(model);
         TrainingOptions options = SettingReaders.ReadTraining(values);
         Tokenizer? tokenizer = ModelFolder.Tokenizer(modelFolder);
-        int maxLength = MaxLength(model);
-        (DataSet train, IReadOnlyList<TokenRow> held) = LoadData(model, tokenizer, dataPath, maxLength, options);
-        using LoraTrainer trainer = new(model, train.Rows, options, held);
+        int maxLength = DataReading.MaxLength(values, model.Config);
+        if (maxLength > model.Config.MaxPositionEmbeddings) Note($"--max-length {maxLength} is beyond the {model.Config.MaxPositionEmbeddings} positions the model was made for.");
+        (DataSet train, IReadOnlyList<TokenRow> held) = LoadData(model, tokenizer, dataPath, options);
+        IReadOnlyList<PackedRow> rows = values.Switch("packing") ? RowPacker.Pack(train.Rows, maxLength, keepOrder: !options.Shuffle) : PackedRow.Single(train.Rows);
+        using LoraTrainer trainer = new(model, rows, options, held);
 
         int logSteps = values.Integer("log-steps") ?? Math.Max(1, trainer.TotalSteps / 40);
         if (logSteps < 1) throw values.Error("log-steps", "--log-steps must be at least 1.");
@@ -88,9 +91,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
 
     private void RefuseUnsupported()
     {
-        if (values.Switch("packing")) throw values.Error("packing", "--packing true is not supported yet.", "Rows are computed without padding as it is; leave it out.");
         if (values.Switch("profile")) throw values.Error("profile", "--profile is not supported yet.", "Leave it out.");
-        if (values.Text("train-on") is "last" or "all") throw values.Error("train-on", $"--train-on {values.Text("train-on")} is not supported yet.", "Use rows with labels of their own.");
     }
 
     private LoraAdapter CreateAdapter(CausalLM model)
@@ -107,40 +108,22 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         return model.AddAdapter(config, seed: SettingReaders.ReadTraining(values).Seed);
     }
 
-    private int MaxLength(CausalLM model)
+    private (DataSet Train, IReadOnlyList<TokenRow> Held) LoadData(CausalLM model, Tokenizer? tokenizer, string path, TrainingOptions options)
     {
-        int longest = model.Config.MaxPositionEmbeddings;
-        int length = values.Integer("max-length") ?? Math.Min(2048, longest);
-        if (length < 2) throw values.Error("max-length", $"--max-length {length} is too short; a sample needs at least 2 tokens.");
-        if (length > longest) Note($"--max-length {length} is beyond the {longest} positions the model was made for.");
-        return length;
-    }
-
-    private (DataSet Train, IReadOnlyList<TokenRow> Held) LoadData(CausalLM model, Tokenizer? tokenizer, string path, int maxLength, TrainingOptions options)
-    {
-        DataOptions data = new() { MaxLength = maxLength };
-        DataSet train = Load(path, "training");
+        DataOptions data = DataReading.Options(values, model.Config) with { ValidationSeed = options.Seed };
         if (values.Text("eval-data") is { } evalPath)
         {
             if (values.IsSet("val-split")) throw values.Error("val-split", "--val-split and --eval-data exclude each other.", "Choose one of them.");
-            return (train, Load(evalPath, "held-out").Rows);
+            DataSet rows = Load(path, data, "");
+            return (rows, Load(evalPath, data with { Split = Directory.Exists(evalPath) ? DataSplit.Validation : DataSplit.Train, UntrainedRows = UntrainedRows.Keep }, "held-out data: ").Rows);
         }
-        if (values.Number("val-split") is not { } share || share == 0) return (train, []);
-        if (share is < 0 or >= 1) throw values.Error("val-split", $"--val-split is {share.ToString(CultureInfo.InvariantCulture)}; it must be in [0, 1).");
-        int count = (int)Math.Round(train.Rows.Count * share);
-        if (count == 0 || count == train.Rows.Count)
-            throw values.Error("val-split", $"--val-split {share.ToString(CultureInfo.InvariantCulture)} of {train.Rows.Count} rows leaves no {(count == 0 ? "held-out" : "training")} row.", "Change the share or give --eval-data.");
-        // The held-out rows are drawn by the seed, or the file's last ones when its order matters.
-        int[] order = new RowOrder(train.Rows.Count, train.Rows.Count, options.Seed ^ 0x5EED, options.Shuffle).Rows(0).ToArray();
-        HashSet<int> held = [.. order[^count..]];
-        return (train with { Rows = [.. train.Rows.Where((_, i) => !held.Contains(i))] }, [.. train.Rows.Where((_, i) => held.Contains(i))]);
+        DataSet train = Load(path, data with { ValidationShare = values.Number("val-split") ?? 0 }, "");
+        return (train, train.Validation?.Rows ?? []);
 
-        DataSet Load(string file, string what)
+        DataSet Load(string file, DataOptions with, string what)
         {
-            DataSet set = DataSet.Load(file, tokenizer, data);
-            ModelFolder.CheckRows(set, file, model);
-            if (set.Report.TrainedTokens == 0) throw new LoraNetException($"{file}: no row of the {what} data has a trained token: all labels are masked.", "Labels other than -100 are trained.");
-            if (set.Report.Truncated > 0) Note($"{set.Report.Truncated} of {set.Report.Rows} {what} rows were cut to {maxLength} tokens.");
+            DataSet set = DataReading.Load(file, tokenizer, with, model, host.Stop);
+            foreach (string warning in set.Report.Warnings) Note(what + warning);
             return set;
         }
     }
@@ -249,7 +232,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
             ["model", $"{values.Required("model")} ({model.Config.ModelType}, {Format.Short(parameters)} parameters)"],
             ["trained", values.Switch("full") ? $"every weight: {Format.Count(adapter.ParameterCount)}"
                 : $"{Format.Count(adapter.ParameterCount)} ({Format.Percent(adapter.ParameterCount / (double)(parameters + adapter.ParameterCount))}), r {adapter.Config.Rank}, alpha {Format.Exact(adapter.Config.Alpha)}, {adapter.Layers.Count} modules"],
-            ["data", $"{Format.Count(train.Rows.Count)} rows, {Format.Count(train.Rows.Sum(r => (long)r.TrainedTokens))} trained tokens, longest {train.Report.Longest}" + (held > 0 ? $"; {Format.Count(held)} held out" : "")],
+            ["data", $"{Format.Count(train.Rows.Count)} rows, {Format.Count(train.Rows.Sum(r => (long)r.TrainedTokens))} trained tokens, longest {train.Report.Longest}" + (trainer.Order.Count < train.Rows.Count ? $", packed into {Format.Count(trainer.Order.Count)} rows" : "") + (held > 0 ? $"; {Format.Count(held)} held out" : "")],
             ["steps", $"{trainer.TotalSteps} of {trainer.Options.BatchSize * trainer.Options.GradientAccumulation} rows, {trainer.Schedule.Kind} schedule, learning rate {Format.Exact(trainer.Options.LearningRate)}"],
             ["device", model.Backend.Name],
         ];
