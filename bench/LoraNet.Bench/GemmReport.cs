@@ -7,8 +7,9 @@ using LoraNet.Tensors.Cpu;
 namespace LoraNet.Bench;
 
 /// <summary>
-/// `gemm [threads] [rounds] [T]`: rates of the four model shapes in both directions as parts of the multiply-add peak, which is sampled
-/// between the products in the same rounds, so that a busy machine disturbs both alike. Prints medians and best rounds.
+/// `gemm [threads] [rounds] [T] [bits]`: rates of the four model shapes in both directions as parts of the multiply-add peak, which is
+/// sampled between the products in the same rounds, so that a busy machine disturbs both alike. Times are the process's processor time
+/// divided by the threads, which leaves out what other processes took but counts waiting for each other; the wall clock stands beside it.
 /// </summary>
 internal static unsafe class GemmReport
 {
@@ -22,8 +23,8 @@ internal static unsafe class GemmReport
         int bits = args.Length > 3 ? int.Parse(args[3]) : 0;
         using CpuBackend packed = new(new CpuBackendOptions { Threads = threads, VectorBits = bits });
         using CpuBackend mapped = new(new CpuBackendOptions { Threads = threads, VectorBits = bits, LowMemory = true });
-        Console.WriteLine($"{packed.Name}; T = {rows}, {rounds} rounds; part of the peak sampled next to each product: median (best against best)");
-        Console.WriteLine($"{"K,N",-10} {"weights",-12} {"NT GF/s",8} {"NT",14} {"NN GF/s",8} {"NN",14} {"peak GF/s",10}");
+        Console.WriteLine($"{packed.Name}; T = {rows}, {rounds} rounds; part of the peak by processor time: median (best round), then by the wall clock");
+        Console.WriteLine($"{"K,N",-10} {"weights",-12} {"NT GF/s",8} {"NT",20} {"NN GF/s",8} {"NN",20} {"peak GF/s",10}");
         foreach ((int k, int n) in Shapes)
         {
             foreach (string kind in (string[])["f32", "bf16", "bf16 mapped"])
@@ -42,26 +43,27 @@ internal static unsafe class GemmReport
                 Tensor x = backend.Create(new float[rows * k], rows, k), y = backend.Create(new float[rows * n], rows, n);
                 backend.Upload(values.AsSpan(0, rows * k), x);
                 double flops = 2.0 * rows * n * k;
-                List<double> peaks = [], forward = [], backward = [], forwardRatio = [], backwardRatio = [];
+                List<double> peaks = [], forward = [], backward = [], forwardRatio = [], backwardRatio = [], forwardWall = [], backwardWall = [];
                 for (int round = -2; round < rounds; round++)
                 {
-                    double before = Peak(threads, bits, 4e8 * threads);
-                    double nt = Rate(flops, () => backend.Linear(x, weight, null, null, y));
-                    double between = Peak(threads, bits, 4e8 * threads);
-                    double nn = Rate(flops, () => backend.LinearBackwardInput(y, weight, null, x));
-                    double after = Peak(threads, bits, 4e8 * threads);
+                    Sample before = Peak(threads, bits, 4e8 * threads);
+                    Sample nt = Rate(threads, flops, () => backend.Linear(x, weight, null, null, y));
+                    Sample between = Peak(threads, bits, 4e8 * threads);
+                    Sample nn = Rate(threads, flops, () => backend.LinearBackwardInput(y, weight, null, x));
+                    Sample after = Peak(threads, bits, 4e8 * threads);
                     backend.Upload(values.AsSpan(0, rows * k), x);
                     if (round < 0) continue;
-                    peaks.AddRange([before, between, after]);
-                    forward.Add(nt);
-                    backward.Add(nn);
-                    forwardRatio.Add(2 * nt / (before + between));
-                    backwardRatio.Add(2 * nn / (between + after));
+                    peaks.AddRange([before.Processor, between.Processor, after.Processor]);
+                    forward.Add(nt.Processor);
+                    backward.Add(nn.Processor);
+                    forwardRatio.Add(nt.Processor / Math.Max(before.Processor, between.Processor));
+                    backwardRatio.Add(nn.Processor / Math.Max(between.Processor, after.Processor));
+                    forwardWall.Add(nt.Wall / Math.Max(before.Wall, between.Wall));
+                    backwardWall.Add(nn.Wall / Math.Max(between.Wall, after.Wall));
                 }
-                double best = peaks.Max();
                 Console.WriteLine(
-                    $"{k + "," + n,-10} {kind,-12} {Median(forward),8:F0} {Median(forwardRatio),6:F2} ({forward.Max() / best:F2}) " +
-                    $"{Median(backward),8:F0} {Median(backwardRatio),6:F2} ({backward.Max() / best:F2}) {Median(peaks),8:F0} ({best:F0})");
+                    $"{k + "," + n,-10} {kind,-12} {Median(forward),8:F0} {Median(forwardRatio),6:F2} ({forwardRatio.Max():F2}) {Median(forwardWall),6:F2} " +
+                    $"{Median(backward),8:F0} {Median(backwardRatio),6:F2} ({backwardRatio.Max():F2}) {Median(backwardWall),6:F2} {Median(peaks),10:F0}");
                 backend.Drop(weight);
                 backend.Free(x);
                 backend.Free(y);
@@ -69,11 +71,16 @@ internal static unsafe class GemmReport
         }
     }
 
-    private static double Rate(double flops, Action action)
+    /// <summary>GF/s by processor time and by the wall clock.</summary>
+    private readonly record struct Sample(double Processor, double Wall);
+
+    private static Sample Rate(int threads, double flops, Action action)
     {
+        TimeSpan processor = Environment.CpuUsage.TotalTime;
         long start = Stopwatch.GetTimestamp();
         action();
-        return flops / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9;
+        double wall = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        return new Sample(flops * threads / (Environment.CpuUsage.TotalTime - processor).TotalSeconds / 1e9, flops / wall / 1e9);
     }
 
     private static double Median(List<double> values)
@@ -83,36 +90,32 @@ internal static unsafe class GemmReport
     }
 
     /// <summary>GF/s of multiply-adds on registers with all threads.</summary>
-    private static double Peak(int threads, int bits, double flops)
+    private static Sample Peak(int threads, int bits, double flops)
     {
         int width = bits == 0 ? (Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128) : bits;
         long loops = (long)(flops / threads / (12 * 2 * width / 32));
-        using Barrier barrier = new(threads);
-        double[] seconds = new double[threads];
-        Thread[] others = new Thread[threads - 1];
-        for (int i = 0; i < others.Length; i++)
+        return Rate(threads, flops, () =>
         {
-            int index = i + 1;
-            others[i] = new Thread(() => One(index));
-            others[i].Start();
-        }
-        One(0);
-        foreach (Thread thread in others) thread.Join();
-        return flops / seconds.Max() / 1e9;
+            Thread[] others = new Thread[threads - 1];
+            for (int i = 0; i < others.Length; i++)
+            {
+                others[i] = new Thread(One);
+                others[i].Start();
+            }
+            One();
+            foreach (Thread thread in others) thread.Join();
+        });
 
-        void One(int index)
+        void One()
         {
-            barrier.SignalAndWait();
-            long start = Stopwatch.GetTimestamp();
             float sink = width switch { 512 => Chain512(loops), 256 => Chain256(loops), _ => Chain128(loops) };
-            seconds[index] = Stopwatch.GetElapsedTime(start).TotalSeconds;
             if (float.IsNaN(sink)) Console.Write(' ');
         }
     }
 
     // Twelve independent chains hide the latency; the result is used, or the loop would be removed.
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    internal static float Chain512(long loops)
+    private static float Chain512(long loops)
     {
         Vector512<float> a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11;
         a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = a10 = a11 = Vector512.Create((float)loops);

@@ -106,16 +106,60 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
         }
     }
 
-    /// <summary>c[rows, panels·Columns] (+)= a[rows, depth] · panels.</summary>
-    private static void Tiles(float* a, nint lda, int rows, float* panels, nint panelStride, int count, int depth, float* c, nint ldc, bool accumulate)
+    /// <summary>The columns of a tile of scores that one group of rows (a kernel tile) sees at all.</summary>
+    private struct Visible
     {
-        TileArguments t = new() { AStride = lda, BStride = Columns, Depth = depth, CStride = ldc, LoadC = accumulate };
-        for (int panel = 0; panel < count; panel++)
+        public int From, To;
+
+        /// <summary>Fills one entry per group of rows, relative to column <paramref name="column"/>; false when no row sees any.</summary>
+        public static bool Find(int[] start, int[] end, int row, int rows, int column, int columns, Visible* groups)
         {
-            t.B = panels + panel * panelStride;
-            for (int row = 0; row < rows; row += MaxRows)
+            bool any = false;
+            for (int first = 0; first < rows; first += MaxRows)
             {
-                t.A = a + row * lda;
+                int from = columns, to = 0;
+                for (int i = row + first; i < row + Math.Min(rows, first + MaxRows); i++)
+                {
+                    int s = Math.Clamp(start[i] - column, 0, columns), e = Math.Clamp(end[i] - column, 0, columns);
+                    if (e <= s) continue;
+                    from = Math.Min(from, s);
+                    to = Math.Max(to, e);
+                }
+                any |= to > from;
+                *groups++ = to > from ? new Visible { From = from, To = to } : default;
+            }
+            return any;
+        }
+    }
+
+    /// <summary>Scores: c[rows, keys] = a[rows, size] · panels, only the panels that a group of rows sees.</summary>
+    private static void Scores(float* a, nint lda, int rows, float* panels, int size, float* c, Visible* groups)
+    {
+        TileArguments t = new() { AStride = lda, BStride = Columns, Depth = size, CStride = TileColumns };
+        for (int row = 0; row < rows; row += MaxRows, groups++)
+        {
+            t.A = a + row * lda;
+            for (int panel = groups->From / Columns; panel * Columns < groups->To; panel++)
+            {
+                t.B = panels + (nint)panel * size * Columns;
+                t.C = c + row * TileColumns + panel * Columns;
+                TileKernel<TSimd, TVector>.Run<PanelF32, PlainRows>(Math.Min(MaxRows, rows - row), &t);
+            }
+        }
+    }
+
+    /// <summary>Weighted sums: c[rows, panels·Columns] += a[rows, keys] · panels, only the keys that a group of rows sees.</summary>
+    private static void Sums(float* a, int rows, float* panels, nint panelStride, int count, float* c, nint ldc, Visible* groups)
+    {
+        TileArguments t = new() { AStride = TileColumns, BStride = Columns, CStride = ldc, LoadC = true };
+        for (int row = 0; row < rows; row += MaxRows, groups++)
+        {
+            t.Depth = groups->To - groups->From;
+            if (t.Depth == 0) continue;
+            t.A = a + row * TileColumns + groups->From;
+            for (int panel = 0; panel < count; panel++)
+            {
+                t.B = panels + panel * panelStride + groups->From * Columns;
                 t.C = c + row * ldc + panel * Columns;
                 TileKernel<TSimd, TVector>.Run<PanelF32, PlainRows>(Math.Min(MaxRows, rows - row), &t);
             }
@@ -140,6 +184,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
             float* sums = scores + TileRows * TileColumns;
             float* max = sums + TileRows * padded;
             float* total = max + TileRows;
+            Visible* groups = stackalloc Visible[4];
             int[] keyStart = P.Layout.KeyStart, keyEnd = P.Layout.KeyEnd;
             int first = int.MaxValue, last = 0;
             for (int i = 0; i < rows; i++)
@@ -155,9 +200,8 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
             for (int key = first / Columns * Columns; key < last; key += TileColumns)
             {
                 int keys = Math.Min(TileColumns, last - key);
-                SimdKernels<TSimd, TVector>.Tiles(
-                    q, ldq, rows, Keys.TurnedAt(group, key), (nint)size * Columns, (keys + Columns - 1) / Columns, size, scores, TileColumns, false);
-                int seen = 0;
+                if (!Visible.Find(keyStart, keyEnd, row, rows, key, keys, groups)) continue;
+                Scores(q, ldq, rows, Keys.TurnedAt(group, key), size, scores, groups);
                 for (int i = 0; i < rows; i++)
                 {
                     int from = Math.Clamp(keyStart[row + i] - key, 0, keys), to = Math.Clamp(keyEnd[row + i] - key, 0, keys);
@@ -167,7 +211,6 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
                         new Span<float>(s, keys).Clear();
                         continue;
                     }
-                    seen++;
                     new Span<float>(s, from).Clear();
                     new Span<float>(s + to, keys - to).Clear();
                     float top = ScaleMax(s + from, to - from, P.Scale, P.SoftCap);
@@ -181,8 +224,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
                     }
                     total[i] += RowMath<TSimd, TVector>.ExpSum(s + from, highest, s + from, to - from);
                 }
-                if (seen == 0) continue;
-                SimdKernels<TSimd, TVector>.Tiles(scores, TileColumns, rows, Values.StraightAt(group, key), Values.StraightPanel, Values.SizePanels, keys, sums, padded, true);
+                Sums(scores, rows, Values.StraightAt(group, key), Values.StraightPanel, Values.SizePanels, sums, padded, groups);
             }
             for (int i = 0; i < rows; i++)
             {

@@ -90,6 +90,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
             float* slopes = scores + TileRows * TileColumns;
             float* sums = slopes + TileRows * TileColumns;
             new Span<float>(sums, rows * padded).Clear();
+            Visible* groups = stackalloc Visible[4];
             int[] keyStart = P.Layout.KeyStart, keyEnd = P.Layout.KeyEnd;
             (int first, int last) = Range(keyStart, keyEnd, row, rows);
             nint at = row * ldq + head * size;
@@ -97,9 +98,10 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
             float* delta = Delta + (nint)head * P.Queries + row;
             for (int key = first / Columns * Columns; key < last; key += TileColumns)
             {
-                int keys = Math.Min(TileColumns, last - key), panels = (keys + Columns - 1) / Columns;
-                Tiles(P.Query + at, ldq, rows, Keys.TurnedAt(group, key), (nint)size * Columns, panels, size, scores, TileColumns, false);
-                Tiles(DOutput + at, ldq, rows, Values.TurnedAt(group, key), (nint)size * Columns, panels, size, slopes, TileColumns, false);
+                int keys = Math.Min(TileColumns, last - key);
+                if (!Visible.Find(keyStart, keyEnd, row, rows, key, keys, groups)) continue;
+                Scores(P.Query + at, ldq, rows, Keys.TurnedAt(group, key), size, scores, groups);
+                Scores(DOutput + at, ldq, rows, Values.TurnedAt(group, key), size, slopes, groups);
                 for (int i = 0; i < rows; i++)
                 {
                     int from = Math.Clamp(keyStart[row + i] - key, 0, keys), to = Math.Max(from, Math.Clamp(keyEnd[row + i] - key, 0, keys));
@@ -108,7 +110,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
                     new Span<float>(s + to, keys - to).Clear();
                     SlopesByRow(s + from, slopes + i * TileColumns + from, to - from, P.Scale, P.SoftCap, lse[i], delta[i]);
                 }
-                Tiles(scores, TileColumns, rows, Keys.StraightAt(group, key), Keys.StraightPanel, Keys.SizePanels, keys, sums, padded, true);
+                Sums(scores, rows, Keys.StraightAt(group, key), Keys.StraightPanel, Keys.SizePanels, sums, padded, groups);
             }
             for (int i = 0; i < rows; i++) new ReadOnlySpan<float>(sums + i * padded, size).CopyTo(new Span<float>(DQuery + at + i * ldq, size));
         }
@@ -123,6 +125,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
             float* sumK = slopes + TileRows * TileColumns;
             float* sumV = sumK + TileRows * padded;
             new Span<float>(sumK, 2 * TileRows * padded).Clear();
+            Visible* groups = stackalloc Visible[4];
             int[] queryStart = P.Layout.QueryStart, queryEnd = P.Layout.QueryEnd;
             (int first, int last) = Range(queryStart, queryEnd, row, rows);
             nint at = row * ldk + group * size;
@@ -130,9 +133,10 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
             {
                 for (int query = first / Columns * Columns; query < last; query += TileColumns)
                 {
-                    int queries = Math.Min(TileColumns, last - query), panels = (queries + Columns - 1) / Columns;
-                    Tiles(P.Key + at, ldk, rows, Queries.TurnedAt(head, query), (nint)size * Columns, panels, size, scores, TileColumns, false);
-                    Tiles(P.Value + at, ldk, rows, Outputs.TurnedAt(head, query), (nint)size * Columns, panels, size, slopes, TileColumns, false);
+                    int queries = Math.Min(TileColumns, last - query);
+                    if (!Visible.Find(queryStart, queryEnd, row, rows, query, queries, groups)) continue;
+                    Scores(P.Key + at, ldk, rows, Queries.TurnedAt(head, query), size, scores, groups);
+                    Scores(P.Value + at, ldk, rows, Outputs.TurnedAt(head, query), size, slopes, groups);
                     nint statistics = (nint)head * P.Queries + query;
                     for (int i = 0; i < rows; i++)
                     {
@@ -145,8 +149,8 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
                         new Span<float>(d + to, queries - to).Clear();
                         SlopesByColumn(s + from, d + from, to - from, P.Scale, P.SoftCap, LogSumExp + statistics + from, Delta + statistics + from);
                     }
-                    Tiles(scores, TileColumns, rows, Outputs.StraightAt(head, query), Outputs.StraightPanel, Outputs.SizePanels, queries, sumV, padded, true);
-                    Tiles(slopes, TileColumns, rows, Queries.StraightAt(head, query), Queries.StraightPanel, Queries.SizePanels, queries, sumK, padded, true);
+                    Sums(scores, rows, Outputs.StraightAt(head, query), Outputs.StraightPanel, Outputs.SizePanels, sumV, padded, groups);
+                    Sums(slopes, rows, Queries.StraightAt(head, query), Queries.StraightPanel, Queries.SizePanels, sumK, padded, groups);
                 }
             }
             for (int i = 0; i < rows; i++)
@@ -155,9 +159,6 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
                 new ReadOnlySpan<float>(sumV + i * padded, size).CopyTo(new Span<float>(DValue + at + i * ldk, size));
             }
         }
-
-        private static void Tiles(float* a, nint lda, int rows, float* panels, nint panelStride, int count, int depth, float* c, nint ldc, bool accumulate) =>
-            SimdKernels<TSimd, TVector>.Tiles(a, lda, rows, panels, panelStride, count, depth, c, ldc, accumulate);
 
         private static (int First, int Last) Range(int[] start, int[] end, int row, int rows)
         {
