@@ -8,6 +8,8 @@ namespace LoraNet.Tensors;
 /// </summary>
 public sealed class AttentionLayout
 {
+    private (int[] Start, int[] End)? _queries;
+
     private AttentionLayout(int[] keyStart, int[] keyEnd, int keys, int[] segmentOffsets, bool causal, int window)
     {
         KeyStart = keyStart;
@@ -16,20 +18,6 @@ public sealed class AttentionLayout
         SegmentOffsets = segmentOffsets;
         Causal = causal;
         Window = window;
-        QueryStart = new int[keys];
-        QueryEnd = new int[keys];
-        Array.Fill(QueryStart, int.MaxValue);
-        for (int i = 0; i < keyStart.Length; i++)
-        {
-            for (int j = keyStart[i]; j < keyEnd[i]; j++)
-            {
-                // Contiguous because the bounds are monotonic; checked here since kernels rely on it.
-                if (QueryStart[j] == int.MaxValue) QueryStart[j] = i;
-                else if (QueryEnd[j] != i) throw new ArgumentException("Key ranges must be monotonic.");
-                QueryEnd[j] = i + 1;
-            }
-        }
-        for (int j = 0; j < keys; j++) if (QueryStart[j] == int.MaxValue) QueryStart[j] = QueryEnd[j] = 0;
     }
 
     /// <summary>First visible key row of each query row.</summary>
@@ -38,11 +26,11 @@ public sealed class AttentionLayout
     /// <summary>End (exclusive) of the visible key rows of each query row.</summary>
     public int[] KeyEnd { get; }
 
-    /// <summary>First query row that sees each key row (0 if none does).</summary>
-    public int[] QueryStart { get; }
+    /// <summary>First query row that sees each key row (0 if none does). Computed when first asked for: only a backward needs it.</summary>
+    public int[] QueryStart => (_queries ??= FindQueries()).Start;
 
     /// <summary>End (exclusive) of the query rows that see each key row (0 if none does).</summary>
-    public int[] QueryEnd { get; }
+    public int[] QueryEnd => (_queries ??= FindQueries()).End;
 
     /// <summary>Number of query rows.</summary>
     public int Queries => KeyStart.Length;
@@ -94,4 +82,21 @@ public sealed class AttentionLayout
     /// <param name="keyEnd">End (exclusive) of the visible cache rows of each query.</param>
     /// <param name="keys">Rows of the cache.</param>
     public static AttentionLayout Ranges(int[] keyStart, int[] keyEnd, int keys) => new(keyStart, keyEnd, keys, [], false, 0);
+
+    // Both bounds ascend with the query, so the queries of a key are those after the first whose end passes it and before
+    // the first whose start does: two pointers, O(queries + keys).
+    private (int[] Start, int[] End) FindQueries()
+    {
+        for (int i = 1; i < Queries; i++)
+            if (KeyStart[i] < KeyStart[i - 1] || KeyEnd[i] < KeyEnd[i - 1]) throw new InvalidOperationException("Key ranges must ascend for a backward.");
+        int[] start = new int[Keys], end = new int[Keys];
+        int first = 0, past = 0;
+        for (int j = 0; j < Keys; j++)
+        {
+            while (first < Queries && KeyEnd[first] <= j) first++;
+            while (past < Queries && KeyStart[past] <= j) past++;
+            if (first < past) (start[j], end[j]) = (first, past);
+        }
+        return (start, end);
+    }
 }

@@ -40,7 +40,7 @@ internal sealed class DoraLinearOp : TapeNode
 
         foreach (LoraLayer layer in linear.Active)
         {
-            DropoutKey key = context.DropoutKey(linear.Path, layer.Adapter);
+            DropoutKey key = context.DropoutKey(layer);
             Tensor p = LoraLinearOp.Down(tape, x, layer, key, context);
             if (layer.Magnitude is null)
             {

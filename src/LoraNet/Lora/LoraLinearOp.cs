@@ -33,7 +33,7 @@ internal sealed class LoraLinearOp : TapeNode
         LowRank? first = null;
         foreach (LoraLayer layer in linear.Active)
         {
-            DropoutKey key = context.DropoutKey(linear.Path, layer.Adapter);
+            DropoutKey key = context.DropoutKey(layer);
             Tensor p = Down(tape, x, layer, key, context);
             node?._layers.Add((layer, node.Save(p), key));
             if (first is null)

@@ -17,6 +17,7 @@ public sealed class ForwardContext
     /// <summary>Row number, within the optimizer step, of the first row of the current operation.</summary>
     public long RowOffset { get; set; }
 
-    /// <summary>The key of one layer's mask.</summary>
-    public DropoutKey DropoutKey(string modulePath, string adapter) => Tensors.DropoutKey.Create(Seed, modulePath, adapter, Step);
+    /// <summary>The key of one layer's mask; not computed when nothing is dropped.</summary>
+    public DropoutKey DropoutKey(Lora.LoraLayer layer) =>
+        Training && layer.Dropout > 0 ? Tensors.DropoutKey.Create(Seed, layer.ModulePath, layer.Adapter, Step) : default;
 }
