@@ -25,7 +25,7 @@ internal static class GemmCheck
             Case[] cases = [
                 new(layout, 256, 256, 256, bf, bf), new(layout, 200, 328, 136, bf, bf, Bias: true, Addend: true, R: 16, Alpha: 0.5f),
                 new(layout, 129, 67, 333, bf, bf, Bias: true, R: 24, Pad: 3 * 8), new(layout, 300, 264, 520, bf, f, Addend: true, InPlace: true), new(layout, 77, 131, 1000, bf, f, Bias: true, Alpha: 2f),
-                new(layout, 136, 264, 192, hf, hf, Bias: true, Addend: true, InPlace: true, R: 40), new(layout, 5, 16, 4096, bf, bf, Addend: true, R: 8), new(layout, 1000, 1304, 1992, bf, bf, R: 64),
+                new(layout, 136, 264, 192, hf, hf, Bias: true, Addend: true, InPlace: true, R: 40), new(layout, 5, 16, 4096, bf, bf, Addend: true, R: 8), new(layout, 200, 72, 448, bf, bf, R: 8), new(layout, 1000, 1304, 1992, bf, bf, R: 64),
                 new(layout, 1, 37, 2048, bf, bf, Bias: true, Addend: true, R: 16), new(layout, 8, 1022, 5000, hf, f, R: 40), new(layout, 3, 128, 136, bf, bf, Alpha: 3f), new(layout, 13, 88, 2056, bf, bf, Bias: true, Addend: true, R: 16)];
             foreach (Case c0 in cases)
             {
@@ -71,6 +71,21 @@ internal static class GemmCheck
                 splits = (kTiles + per - 1) / per;
                 return (r.Name, new GemmPlan(r.Spec(e with { Split = splits > 1 }), splits > 1 ? new GemmReduceSpec(PtxArch.Sm80, e) : null, r.TileM, r.TileN, splits, per, 3));
             }));
+    }
+
+    /// <summary>Random products through the planner.</summary>
+    public static void Fuzz(int count)
+    {
+        using DeviceBuffer workspace = new(Workspace);
+        Random rng = new(20);
+        int Size() => rng.Next(4) switch { 0 => rng.Next(1, 20), 1 => 8 * rng.Next(1, 60), 2 => rng.Next(1, 700), _ => 64 * rng.Next(1, 30) };
+        for (int i = 0; i < count; i++)
+        {
+            PtxType type = rng.Next(4) == 0 ? PtxType.F16 : PtxType.BF16, output = rng.Next(4) == 0 ? PtxType.F32 : type;
+            bool addend = rng.Next(2) == 0;
+            Case c = new((GemmLayout)rng.Next(3), Size(), Size(), Size(), type, output, rng.Next(3) == 0, addend, addend && rng.Next(2) == 0, rng.Next(3) == 0 ? rng.Next(1, 80) : 0, rng.Next(2) == 0 ? 1 : 0.75f, rng.Next(6) == 0 ? 3 : 8);
+            GpuRun.Guard($"{c}", () => One(c, workspace, []));
+        }
     }
 
     private static void One(Case c, DeviceBuffer workspace, IEnumerable<(string Name, GemmPlan Plan)> plans)
@@ -125,6 +140,11 @@ internal static class GemmCheck
             reference[i] = s * c.Alpha + (c.Bias ? bias[n] : 0) + (c.Addend ? add[(long)m * Ld(c.N) + n] : 0);
         });
         double norm = Math.Sqrt(reference.Sum(x => x * x));
+        if (!plans.Any())
+        {
+            GemmPlan chosen = new GemmRunner(GpuRun.Cache).Plan(args, Workspace);
+            plans = [($"{chosen.Kernel.GetType().Name} {chosen.TileM}x{chosen.TileN} s{chosen.Splits}", chosen)];
+        }
         foreach ((string name, GemmPlan plan) in plans)
             GpuRun.Guard($"{name} {c}", () =>
             {

@@ -30,6 +30,12 @@ internal static class GemmTime
                 double flop = 2.0 * m * n * k;
                 Console.WriteLine($"{layout} {m,6} {n,6} {k,6} r{r,-3} {Name(plan),-34} {graph * 1e3,8:F1} us {flop / graph / 1e9,6:F0} TFLOP/s   (launched one by one {plain * 1e3:F1} us {flop / plain / 1e9:F0})");
             });
+    }
+
+    /// <summary>The kernels of other cards, timed on this one.</summary>
+    public static void Portable()
+    {
+        using DeviceBuffer workspace = new(Workspace);
         foreach ((GemmLayout layout, int m, int n, int k) in ((GemmLayout, int, int, int)[])[(GemmLayout.NT, 4096, 4096, 4096), (GemmLayout.NN, 4096, 4096, 4096), (GemmLayout.TN, 4096, 4096, 4096)])
         {
             foreach ((int tm, int tn) in ((int, int)[])[(128, 128), (64, 128), (64, 64)])
@@ -56,7 +62,7 @@ internal static class GemmTime
                 });
     }
 
-    private static string Name(GemmPlan plan) => $"{(plan.Kernel is GemmWgmmaSpec w ? $"wgmma 128x{w.TileN} lr{w.LowRank}" : plan.Kernel is GemmMmaSpec ? $"mma {plan.TileM}x{plan.TileN}" : "simt")} splits {plan.Splits}";
+    private static string Name(GemmPlan plan) => $"{(plan.Kernel is GemmWgmmaSpec w ? $"wgmma 128x{w.TileN} lr{w.LowRank}" : plan.Kernel.GetType().Name + $" {plan.TileM}x{plan.TileN}")} splits {plan.Splits}";
 
     private static void Fixed(string name, GemmLayout layout, int m, int n, int k, PtxType type, PtxType output, DeviceBuffer workspace, IKernelSpec spec, int tm, int tn) => GpuRun.Guard(name, () =>
     {

@@ -31,8 +31,14 @@ internal static class GpuRun
                 {
                     case "gemm-check": GemmCheck.Run(""); break;
                     case "few-check": GemmCheck.Run("few"); break;
+                    case "mma80-check": GemmCheck.Run("mma80"); break;
+                    case "gemv-check": GemmCheck.Run("gemv"); break;
+                    case "split-check": GemmCheck.Run("wgmma64"); break;
+                    case "gemm-fuzz": GemmCheck.Fuzz(40); break;
                     case "gemm-time": GemmTime.Run(); break;
+                    case "portable-time": GemmTime.Portable(); break;
                     case "gemv-time": GemmTime.Gemv(); break;
+                    case "ilgpu-check": IlgpuCheck.Run(); break;
                     case "attention-check": AttentionCheck.Run(); break;
                     case "attention-time": AttentionTime.Run(); break;
                     default: throw new ArgumentException($"unknown part {part}");
@@ -43,11 +49,15 @@ internal static class GpuRun
                 Failures++;
                 Console.WriteLine($"FAIL {part}: {e.Message}");
             }
+            MakeCurrent();
             Console.WriteLine($"[{part} {w.Elapsed.TotalSeconds:F1} s]");
         }
         Console.WriteLine(Failures == 0 ? "all checks passed" : $"{Failures} checks FAILED");
         return Failures == 0 ? 0 : 1;
     }
+
+    /// <summary>Makes this program's own context current again.</summary>
+    public static void MakeCurrent() => s_device.MakeCurrent();
 
     /// <summary>Waits for the device and turns launch errors into exceptions.</summary>
     public static void Sync() => CudaError.Check(Native.cuStreamSynchronize(Stream), "kernel");

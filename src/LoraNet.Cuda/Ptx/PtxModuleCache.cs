@@ -27,7 +27,7 @@ internal sealed class PtxModuleCache(CudaDevice device)
         {
             _ = Entry(spec).Value;
         }
-        catch (InvalidOperationException)
+        catch (Exception e) when (e is InvalidOperationException or NotSupportedException or LoraNetException)
         {
             // Lazy keeps the exception and Get throws it to whoever needs the kernel.
         }

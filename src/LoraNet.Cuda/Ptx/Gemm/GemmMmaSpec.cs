@@ -4,8 +4,8 @@ namespace LoraNet.Cuda.Ptx.Gemm;
 
 /// <summary>
 /// Tensor-core GEMM with mma.sync: one tile a block, four warps in a 2 x 2 grid, two shared-memory stages filled by cp.async
-/// (sm_75: through registers). Rows in shared memory are padded by 16 bytes, an odd number of 16-byte units, so that ldmatrix has no bank conflicts
-/// and every address within a tile is an immediate offset. The low-rank product continues in the same accumulators as further k-tiles.
+/// (sm_75: through registers). 16-byte unit u of shared-memory row q sits at u ^ (q % 8), so that ldmatrix has no bank conflicts and a copied line fills one aligned
+/// 128-byte row (padding instead would split it over two, at a quarter to half of the speed). On sm_75, with its 64-byte rows, padding by one unit does. The low-rank product continues in the same accumulators as further k-tiles.
 /// </summary>
 /// <param name="Arch">Target.</param>
 /// <param name="Layout">Operand layout.</param>
@@ -21,7 +21,9 @@ internal sealed record GemmMmaSpec(PtxArch Arch, GemmLayout Layout, int TileM, i
 
     private bool AlongK(bool a) => a ? Layout != GemmLayout.TN : Layout == GemmLayout.NT;
 
-    private int Pitch(bool a) => (AlongK(a) ? TileK : a ? TileM : TileN) * 2 + 16;
+    private bool Swizzled => Arch.IsAmpere();
+
+    private int Pitch(bool a) => (AlongK(a) ? TileK : a ? TileM : TileN) * 2 + (Swizzled ? 0 : 16);
 
     private int Bytes(bool a) => Pitch(a) * (AlongK(a) ? (a ? TileM : TileN) : TileK);
 
@@ -84,7 +86,7 @@ internal sealed record GemmMmaSpec(PtxArch Arch, GemmLayout Layout, int TileM, i
         string o = a ? "a" : "b", extent = a ? "M" : "N", origin = a ? "m0" : "n0";
         int units = (AlongK(a) ? TileK : a ? TileM : TileN) / 8;
         k.Reg("b32", $"{o}u {o}r {o}d {o}csz");
-        k.L($"and.b32 {o}u, tid, {units - 1}; shr.u32 {o}r, tid, {BitOperations.Log2((uint)units)}; shl.b32 x, {o}u, 4; mad.lo.u32 {o}d, {o}r, {Pitch(a)}, x; add.u32 {o}d, {o}d, sb; shl.b32 {o}u, {o}u, 3;");
+        k.L($"and.b32 {o}u, tid, {units - 1}; shr.u32 {o}r, tid, {BitOperations.Log2((uint)units)}; {(Swizzled ? $"and.b32 x, {o}r, 7; xor.b32 x, x, {o}u; shl.b32 x, x, 4;" : $"shl.b32 x, {o}u, 4;")} mad.lo.u32 {o}d, {o}r, {Pitch(a)}, x; add.u32 {o}d, {o}d, sb; shl.b32 {o}u, {o}u, 3;");
         if (!a) k.L($"add.u32 {o}d, {o}d, {Bytes(true)};");
         k.L(AlongK(a)
             ? $"add.u32 {o}r, {o}r, {origin};"
@@ -135,7 +137,11 @@ internal sealed record GemmMmaSpec(PtxArch Arch, GemmLayout Layout, int TileM, i
         // Row-in-8 pattern: plain A and transposed B take rows lane % 16, unit lane / 16; plain B and transposed A rows lane % 8 + 8 * (lane / 16), unit lane / 8 % 2.
         bool low16 = a == AlongK(a);
         k.L(low16 ? "and.b32 x, lane, 15; shr.u32 y, lane, 4;" : "shr.u32 x, lane, 4; shl.b32 x, x, 3; and.b32 y, lane, 7; add.u32 x, x, y; shr.u32 y, lane, 3; and.b32 y, y, 1;");
-        k.L(AlongK(a) ? $"add.u32 x, x, {w}; shl.b32 y, y, 4;" : $"shl.b32 y, y, 4; mad.lo.u32 y, {w}, 2, y;");
+        // A warp's row offset is a multiple of 8 and its unit offset one of 4, so neither meets the bits that steps of two units XOR in later.
+        if (!AlongK(a)) k.L($"shr.u32 {address}, {w}, 3; or.b32 y, y, {address};");
+        if (Swizzled) k.L($"and.b32 {address}, x, 7; xor.b32 y, y, {address};");
+        k.L("shl.b32 y, y, 4;");
+        if (AlongK(a)) k.L($"add.u32 x, x, {w};");
         k.L($"mad.lo.u32 {address}, x, {Pitch(a)}, y; add.u32 {address}, {address}, sb;");
         if (!a) k.L($"add.u32 {address}, {address}, {Bytes(true)};");
     }
@@ -159,8 +165,13 @@ internal sealed record GemmMmaSpec(PtxArch Arch, GemmLayout Layout, int TileM, i
 
     private void Fragments(PtxWriter k, bool a, string[] f, string address, int kk, int count)
     {
-        (int step, int perK) = AlongK(a) ? (16 * Pitch(a), 32) : (32, 16 * Pitch(a));
+        k.Reg("b32", "fx");
         for (int i = 0; i < count; i++)
-            k.L($"ldmatrix.sync.aligned.m8n8.x4{(AlongK(a) ? "" : ".trans")}.shared.b16 {PtxWriter.Vec(f.AsSpan(4 * i, 4).ToArray())}, [{address}+{i * step + kk * perK}];");
+        {
+            // two 16-byte units on: the next k16 step of a row along K, the next 16 columns of a row across it
+            (int units, int rows) = AlongK(a) ? (kk, i) : (i, kk);
+            int at = rows * 16 * Pitch(a) + (Swizzled ? 0 : 32 * units);
+            k.L($"{(Swizzled ? $"xor.b32 fx, {address}, {32 * units}; " : $"mov.b32 fx, {address}; ")}ldmatrix.sync.aligned.m8n8.x4{(AlongK(a) ? "" : ".trans")}.shared.b16 {PtxWriter.Vec(f.AsSpan(4 * i, 4).ToArray())}, [fx+{at}];");
+        }
     }
 }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using LoraNet.Cuda.Driver;
 
 namespace LoraNet.Cuda.Ptx.Gemm;
@@ -6,9 +7,20 @@ namespace LoraNet.Cuda.Ptx.Gemm;
 internal sealed class GemmRunner(PtxModuleCache cache)
 {
     private readonly PtxArch _arch = cache.Device.Arch;
+    private readonly ConcurrentDictionary<(GemmArgs, long), GemmPlan> _plans = new();
 
     /// <summary>The plan for a product, given the workspace that is there.</summary>
-    public GemmPlan Plan(in GemmArgs args, long workspaceBytes) => GemmPlanner.Plan(args, _arch, cache.Device.Multiprocessors, workspaceBytes);
+    public GemmPlan Plan(in GemmArgs args, long workspaceBytes)
+    {
+        // A plan depends on shapes, types and alignment, not on where the buffers are.
+        GemmArgs key = args with { A = Kind(args.A), B = Kind(args.B), C = Kind(args.C), P = Kind(args.P), L = Kind(args.L), Bias = Kind(args.Bias), Addend = Kind(args.Addend), Alpha = 1 };
+        if (_plans.TryGetValue((key, workspaceBytes), out GemmPlan plan)) return plan;
+        plan = GemmPlanner.Plan(key, _arch, cache.Device.Multiprocessors, workspaceBytes);
+        _plans[(key, workspaceBytes)] = plan;
+        return plan;
+
+        static ulong Kind(ulong address) => (address & 15) | (address == 0 ? 0UL : 16);
+    }
 
     /// <summary>The kernels that <see cref="Run(in GemmArgs, nint, ulong, long)"/> would use, for <see cref="PtxModuleCache.Prefetch"/>.</summary>
     public IEnumerable<IKernelSpec> Kernels(in GemmArgs args, long workspaceBytes)
