@@ -152,7 +152,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
     {
         // A resumed run measures its starting point only where that is the base model.
         using IDisposable? off = resumed && !values.IsSet("adapter") ? model.DisableAdapter() : null;
-        double? loss = held.Count > 0 && (!resumed || off is not null) ? trainer.Evaluate(held).Loss : null;
+        double? loss = held.Count > 0 && (!resumed || off is not null) ? trainer.EvaluateHeldOut().Loss : null;
         if (loss is { } l) terminal.Line(FormattableString.Invariant($"before training | held-out loss {l:0.0000} | perplexity {Math.Exp(l):0.###}"));
         return (loss, samples?.Continue(model) ?? []);
     }

@@ -13,6 +13,9 @@ public readonly record struct LoraTarget(Module Module, int Rank, double Scaling
 /// <summary>Builds adapters: finds the modules a <see cref="LoraConfig"/> selects, and creates their parameters.</summary>
 public static class AdapterBuilder
 {
+    // PEFT's names for the heads of sequence and token classifiers; a model has one of them.
+    private static readonly string[] _classifierNames = ["classifier", "score"];
+
     /// <summary>The modules that <paramref name="config"/> adapts, in model order.</summary>
     /// <param name="model">The model.</param>
     /// <param name="config">The settings; a null target takes the family's default.</param>
@@ -22,7 +25,7 @@ public static class AdapterBuilder
     public static IReadOnlyList<LoraTarget> FindTargets(PretrainedModel model, LoraConfig config, bool strict = true, Action<string>? warn = null)
     {
         config.Validate();
-        if (config.TargetModules is null) config = config with { TargetModules = ModuleSelector.Of(model.DefaultTargets) };
+        config = Complete(model, config, strict);
         ModuleSelector selector = config.TargetModules!;
         List<Module> candidates = [.. model.Modules.Where(m => m is LinearModule or EmbeddingModule)];
         List<LoraTarget> targets = [];
@@ -50,7 +53,7 @@ public static class AdapterBuilder
     public static LoraAdapter Create(PretrainedModel model, string name, LoraConfig config, ulong seed, bool strict = true, Action<string>? warn = null)
     {
         IReadOnlyList<LoraTarget> targets = FindTargets(model, config, strict, warn);
-        if (config.TargetModules is null) config = config with { TargetModules = ModuleSelector.Of(model.DefaultTargets) };
+        config = Complete(model, config, strict);
         LoraAdapter adapter = new(name, config);
         foreach (LoraTarget target in targets) adapter.Add(CreateLayer(model, name, config, target, seed));
         AddSavedModules(model, config, adapter);
@@ -74,6 +77,15 @@ public static class AdapterBuilder
             }
         }
         return adapter;
+    }
+
+    /// <summary>Fills in what the model decides: default targets, the task of a new adapter, and a classifier's head, which PEFT always trains and saves.</summary>
+    private static LoraConfig Complete(PretrainedModel model, LoraConfig config, bool isNew)
+    {
+        if (config.TargetModules is null) config = config with { TargetModules = ModuleSelector.Of(model.DefaultTargets) };
+        if (isNew && model.TaskType != "CAUSAL_LM") config = config with { TaskType = model.TaskType };
+        if (config.TaskType is "SEQ_CLS" or "TOKEN_CLS") config = config with { ModulesToSave = [.. config.ModulesToSave.Union(_classifierNames)] };
+        return config;
     }
 
     private static LoraLayer CreateLayer(PretrainedModel model, string name, LoraConfig config, LoraTarget target, ulong seed)
@@ -163,7 +175,8 @@ public static class AdapterBuilder
             if (!adapted.Exists(p => ModuleMatcher.PatternMatches(key, p))) Complain("rank_pattern", key, adapted);
         foreach (string key in config.AlphaPattern.Select(p => p.Key))
             if (!adapted.Exists(p => ModuleMatcher.PatternMatches(key, p))) Complain("alpha_pattern", key, adapted);
-        foreach (string entry in config.ModulesToSave)
+        IEnumerable<string> saved = config.TaskType is "SEQ_CLS" or "TOKEN_CLS" ? config.ModulesToSave.Except(_classifierNames) : config.ModulesToSave;
+        foreach (string entry in saved)
             if (!model.Modules.Any(m => ModuleMatcher.IsSaved(entry, m.Path))) Complain("modules_to_save", entry, model.Modules.Select(m => m.Path));
         if (targets.Count == 0 && config.TargetModules.Names is not { Count: 0 })
             throw new LoraNetException($"target_modules '{config.TargetModules}' adapts no module of this {model.Config.ModelType} model.", $"Linear modules are: {string.Join(", ", LastNames(paths))}.");

@@ -45,8 +45,16 @@ public static class ModuleMatcher
     /// <summary>One key of rank_pattern or alpha_pattern.</summary>
     public static bool PatternMatches(string key, string path) => Compile($"^(?:.*\\.)?(?:{key})$", key).IsMatch(path);
 
-    /// <summary>A modules_to_save entry matches by plain suffix, without a dot boundary, as PEFT does.</summary>
-    public static bool IsSaved(string entry, string path) => path.EndsWith(entry, StringComparison.Ordinal);
+    /// <summary>
+    /// A modules_to_save entry matches by plain suffix, without a dot boundary, as PEFT does: the module itself or one that
+    /// holds it, such as RoBERTa's <c>classifier</c> with its two layers.
+    /// </summary>
+    public static bool IsSaved(string entry, string path)
+    {
+        for (int end = path.Length; end > 0; end = path.LastIndexOf('.', end - 1))
+            if (path.AsSpan(0, end).EndsWith(entry)) return true;
+        return false;
+    }
 
     /// <summary>Modules under a modules_to_save entry are not adapted: <c>(^|.*\.)NAME($|\..*)</c>.</summary>
     public static bool IsUnderSaved(string entry, string path) => Compile($"^(?:|.*\\.){Regex.Escape(entry)}(?:$|\\..*)", entry).IsMatch(path);

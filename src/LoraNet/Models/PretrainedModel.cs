@@ -44,6 +44,9 @@ public abstract class PretrainedModel : IDisposable
     /// <summary>Default LoRA targets of the family.</summary>
     public abstract IReadOnlyList<string> DefaultTargets { get; }
 
+    /// <summary>PEFT's task_type of the model, written to new adapters.</summary>
+    public virtual string TaskType => "CAUSAL_LM";
+
     /// <summary>Parameters of the active adapters that are trained.</summary>
     public IEnumerable<Parameter> TrainableParameters => _active.SelectMany(n => _adapters[n].Parameters).Where(p => p.Trainable);
 

@@ -1,4 +1,6 @@
+using LoraNet.Data;
 using LoraNet.Models;
+using LoraNet.Models.Encoders;
 using LoraNet.Tensors;
 using LoraNet.Tensors.Autograd;
 
@@ -39,5 +41,26 @@ public static class Evaluator
         backend.Free(sum);
         if (arena is null) used.Dispose();
         return new EvaluationResult(tokens == 0 ? 0 : total / tokens, tokens);
+    }
+
+    /// <summary>Logits and loss of labelled samples; an empty set has loss 0.</summary>
+    public static ClassificationResult Evaluate(SequenceClassifier model, IReadOnlyList<ClassificationRow> rows, int batchSize, Arena? arena = null)
+    {
+        Backend backend = model.Backend;
+        Arena used = arena ?? new Arena(backend);
+        Tape tape = new(used) { Recording = false };
+        Tensor sum = backend.Create(backend.ParameterType, 1);
+        double total = 0;
+        List<float[]> logits = new(rows.Count);
+        for (int first = 0; first < rows.Count; first += batchSize)
+        {
+            using EncoderBatch batch = EncoderBatch.Create(backend, [.. rows.Skip(first).Take(batchSize)], model.Options);
+            backend.Zero(sum);
+            model.AccumulateLoss(tape, batch, new ForwardContext(), 0, sum, logits: output => logits.AddRange(backend.Download(output).Chunk(model.Options.Labels)));
+            total += backend.Download(sum)[0];
+        }
+        backend.Free(sum);
+        if (arena is null) used.Dispose();
+        return new ClassificationResult(rows.Count == 0 ? 0 : total / rows.Count, logits, [.. rows.Select(r => r.Label)]);
     }
 }

@@ -1,8 +1,9 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
+using LoraNet.Data;
 using LoraNet.Data.Packing;
 using LoraNet.Models;
+using LoraNet.Models.Encoders;
 using LoraNet.Tensors;
 using LoraNet.Tensors.Autograd;
 using Microsoft.Extensions.Logging;
@@ -16,9 +17,7 @@ namespace LoraNet.Training;
 /// </summary>
 public sealed partial class LoraTrainer : IDisposable
 {
-    private readonly CausalLM _model;
-    private readonly IReadOnlyList<PackedRow> _rows;
-    private readonly IReadOnlyList<TokenRow> _evalRows;
+    private readonly ITrainingTask _task;
     private readonly Arena _arena;
     private readonly Tape _tape;
     private readonly Tensor _lossSum;
@@ -34,7 +33,7 @@ public sealed partial class LoraTrainer : IDisposable
     /// <param name="logger">Receives skipped steps, evaluations and checkpoints.</param>
     /// <exception cref="LoraNetException">No rows, nothing trainable, or a row without a trained token.</exception>
     public LoraTrainer(CausalLM model, IReadOnlyList<TokenRow> rows, TrainingOptions options, IReadOnlyList<TokenRow>? evalRows = null, ILogger? logger = null)
-        : this(model, PackedRow.Single(rows), options, evalRows, logger)
+        : this(new LanguageModelTask(model, PackedRow.Single(rows), evalRows), options, logger)
     {
     }
 
@@ -46,17 +45,38 @@ public sealed partial class LoraTrainer : IDisposable
     /// <param name="logger">Receives skipped steps, evaluations and checkpoints.</param>
     /// <exception cref="LoraNetException">No rows, nothing trainable, or a row without a trained token.</exception>
     public LoraTrainer(CausalLM model, IReadOnlyList<PackedRow> rows, TrainingOptions options, IReadOnlyList<TokenRow>? evalRows = null, ILogger? logger = null)
+        : this(new LanguageModelTask(model, rows, evalRows), options, logger)
+    {
+    }
+
+    /// <summary>Prepares a run over the samples of a classifier.</summary>
+    /// <param name="model">The classifier with an active, trainable adapter.</param>
+    /// <param name="rows">Training samples.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="evalRows">Held-out samples, or null.</param>
+    /// <param name="logger">Receives skipped steps, evaluations and checkpoints.</param>
+    /// <exception cref="LoraNetException">No rows, or nothing trainable.</exception>
+    public LoraTrainer(SequenceClassifier model, IReadOnlyList<ClassificationRow> rows, TrainingOptions options, IReadOnlyList<ClassificationRow>? evalRows = null, ILogger? logger = null)
+        : this(new ClassificationTask(model, rows, evalRows), options, logger)
+    {
+    }
+
+    /// <summary>Prepares a run of any task.</summary>
+    /// <param name="task">Model and data.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="logger">Receives skipped steps, evaluations and checkpoints.</param>
+    /// <exception cref="LoraNetException">No rows, or nothing trainable.</exception>
+    public LoraTrainer(ITrainingTask task, TrainingOptions options, ILogger? logger = null)
     {
         options.Validate();
-        if (rows.Count == 0) throw new LoraNetException("There are no training rows.", "Check the data file and its filters.");
-        for (int i = 0; i < rows.Count; i++)
-            if (rows[i].TrainedTokens == 0) throw new LoraNetException($"Training row {i + 1} has no trained token: all labels are masked.", "Remove the row, or raise --max-length if its answer was cut off.");
+        if (task.Count == 0) throw new LoraNetException("There are no training rows.", "Check the data file and its filters.");
+        PretrainedModel model = task.Model;
         List<Parameter> parameters = [.. model.TrainableParameters.DistinctBy(p => p.Value)];
         if (parameters.Count == 0) throw new LoraNetException("Nothing is trainable.", "Attach an adapter with AddAdapter, or activate one with SetAdapter.");
-        (_model, _rows, _evalRows, Options) = (model, rows, evalRows ?? [], options);
+        (_task, Options) = (task, options);
         _logger = logger ?? NullLogger.Instance;
         Optimizer = new Optimizer(model.Backend, parameters, options);
-        Order = new RowOrder(rows.Count, options.BatchSize * options.GradientAccumulation, options.Seed, options.Shuffle);
+        Order = new RowOrder(task.Count, options.BatchSize * options.GradientAccumulation, options.Seed, options.Shuffle);
         TotalSteps = options.MaxSteps ?? Math.Max(1, (int)Math.Ceiling(options.Epochs * Order.StepsPerEpoch));
         int warmup = options.WarmupSteps ?? (int)Math.Ceiling(options.WarmupRatio * TotalSteps);
         Schedule = new LearningRateSchedule(options.Schedule, options.LearningRate, warmup, TotalSteps);
@@ -67,7 +87,7 @@ public sealed partial class LoraTrainer : IDisposable
     }
 
     /// <summary>The trained model.</summary>
-    public CausalLM Model => _model;
+    public PretrainedModel Model => _task.Model;
 
     /// <summary>Settings of the run.</summary>
     public TrainingOptions Options { get; }
@@ -91,18 +111,7 @@ public sealed partial class LoraTrainer : IDisposable
         {
             if (_dataHash is not null) return _dataHash;
             using System.Security.Cryptography.IncrementalHash hash = System.Security.Cryptography.IncrementalHash.CreateHash(System.Security.Cryptography.HashAlgorithmName.SHA256);
-            foreach (PackedRow pack in _rows)
-            {
-                foreach (TokenRow row in pack.Rows)
-                {
-                    hash.AppendData(MemoryMarshal.AsBytes(row.InputIds.AsSpan()));
-                    hash.AppendData(MemoryMarshal.AsBytes(row.Labels.AsSpan()));
-                    if (row.AttentionMask is not null) hash.AppendData(MemoryMarshal.AsBytes(row.AttentionMask.AsSpan()));
-                    hash.AppendData([255]);
-                }
-                // A packed row's end, so that the same samples packed otherwise are other data; single rows hash as they always did.
-                if (pack.Rows.Count > 1) hash.AppendData([254]);
-            }
+            _task.AppendTo(hash);
             return _dataHash = Convert.ToHexStringLower(hash.GetHashAndReset());
         }
     }
@@ -130,9 +139,9 @@ public sealed partial class LoraTrainer : IDisposable
             if (State.SkippedInARow == 3)
                 throw new LoraNetException($"Loss or gradient was not finite in three steps in a row, the last being step {result.Step}.", "Lower --learning-rate; the last good checkpoint is intact.");
             bool last = State.CompletedSteps == TotalSteps;
-            if (_evalRows.Count > 0 && (last || (Options.EvalSteps > 0 && State.CompletedSteps % Options.EvalSteps == 0)))
+            if (_task.HasHeldOut && (last || (Options.EvalSteps > 0 && State.CompletedSteps % Options.EvalSteps == 0)))
             {
-                result = result with { EvalLoss = Evaluate(_evalRows).Loss };
+                result = result with { EvalLoss = EvaluateHeldOut().Loss };
                 Judge(result.EvalLoss.Value);
             }
             bool due = Options.SaveSteps > 0 && State.CompletedSteps % Options.SaveSteps == 0;
@@ -150,21 +159,17 @@ public sealed partial class LoraTrainer : IDisposable
     public StepResult Step()
     {
         Stopwatch watch = Stopwatch.StartNew();
-        Backend backend = _model.Backend;
+        Backend backend = Model.Backend;
         int step = State.CompletedSteps;
         int[] indices = Order.Rows(step).ToArray();
-        int trained = indices.Sum(i => _rows[i].TrainedTokens);
+        int trained = indices.Sum(_task.TrainedCount);
         _context.Step = (uint)step;
         Optimizer.ZeroGradients();
         backend.Zero(_lossSum);
-        long tokens = 0, trainedSoFar = 0, padded = 0;
+        BatchSizes sizes = default;
         foreach (int[] chunk in indices.Chunk(Options.BatchSize))
         {
-            using TokenBatch batch = TokenBatch.Create(backend, [.. chunk.SelectMany(i => _rows[i].Rows)], _model.Options.VocabularySize);
-            _model.AccumulateLoss(_tape, batch, _context, 1f / trained, _lossSum, tokens, trainedSoFar);
-            tokens += batch.Tokens;
-            trainedSoFar += batch.TrainedTokens;
-            padded += (long)chunk.Length * chunk.Max(i => _rows[i].Length);
+            sizes += _task.Accumulate(_tape, chunk, _context, 1f / trained, _lossSum, sizes);
             backend.Synchronize();
         }
         double rate = Schedule.At(step);
@@ -173,17 +178,17 @@ public sealed partial class LoraTrainer : IDisposable
         double loss = backend.Download(_lossSum)[0] / trained;
         State = State with { CompletedSteps = step + 1, Updates = Optimizer.Updates, SkippedInARow = applied ? 0 : State.SkippedInARow + 1 };
         double epoch = (step + 1) / (double)Order.StepsPerEpoch;
-        return new StepResult(step + 1, epoch, loss, norm, rate, trained, (int)tokens, watch.Elapsed.TotalMilliseconds, applied) { PaddedTokens = padded };
+        return new StepResult(step + 1, epoch, loss, norm, rate, trained, (int)sizes.Tokens, watch.Elapsed.TotalMilliseconds, applied) { PaddedTokens = sizes.Padded };
     }
 
-    /// <summary>Mean loss over the trained tokens of <paramref name="rows"/>, without dropout.</summary>
-    public EvaluationResult Evaluate(IReadOnlyList<TokenRow> rows) => Evaluator.Evaluate(_model, rows, Options.BatchSize, _arena);
+    /// <summary>Mean loss of the held-out rows, without dropout.</summary>
+    public EvaluationResult EvaluateHeldOut() => _task.EvaluateHeldOut(Options.BatchSize, _arena);
 
     /// <inheritdoc/>
     public void Dispose()
     {
         Optimizer.Dispose();
-        _model.Backend.Free(_lossSum);
+        Model.Backend.Free(_lossSum);
         _arena.Dispose();
     }
 

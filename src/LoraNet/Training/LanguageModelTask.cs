@@ -1,0 +1,72 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using LoraNet.Data.Packing;
+using LoraNet.Models;
+using LoraNet.Tensors;
+using LoraNet.Tensors.Autograd;
+
+namespace LoraNet.Training;
+
+/// <summary>Next-token prediction: each row is a pack of samples that don't see each other.</summary>
+public sealed class LanguageModelTask : ITrainingTask
+{
+    private readonly CausalLM _model;
+    private readonly IReadOnlyList<PackedRow> _rows;
+    private readonly IReadOnlyList<TokenRow> _heldOut;
+
+    /// <summary>Joins a model and its data.</summary>
+    /// <exception cref="LoraNetException">A row has no trained token.</exception>
+    public LanguageModelTask(CausalLM model, IReadOnlyList<PackedRow> rows, IReadOnlyList<TokenRow>? heldOut = null)
+    {
+        for (int i = 0; i < rows.Count; i++)
+            if (rows[i].TrainedTokens == 0) throw new LoraNetException($"Training row {i + 1} has no trained token: all labels are masked.", "Remove the row, or raise --max-length if its answer was cut off.");
+        (_model, _rows, _heldOut) = (model, rows, heldOut ?? []);
+    }
+
+    /// <inheritdoc/>
+    public PretrainedModel Model => _model;
+
+    /// <inheritdoc/>
+    public int Count => _rows.Count;
+
+    /// <inheritdoc/>
+    public bool HasHeldOut => _heldOut.Count > 0;
+
+    /// <inheritdoc/>
+    public int TrainedCount(int row) => _rows[row].TrainedTokens;
+
+    /// <inheritdoc/>
+    public BatchSizes Accumulate(Tape tape, ReadOnlySpan<int> rows, ForwardContext context, float gradScale, Tensor lossSum, BatchSizes before)
+    {
+        List<TokenRow> samples = [];
+        int longest = 0;
+        foreach (int row in rows)
+        {
+            samples.AddRange(_rows[row].Rows);
+            longest = Math.Max(longest, _rows[row].Length);
+        }
+        using TokenBatch batch = TokenBatch.Create(_model.Backend, samples, _model.Options.VocabularySize);
+        _model.AccumulateLoss(tape, batch, context, gradScale, lossSum, before.Tokens, before.Trained);
+        return new BatchSizes(batch.Tokens, batch.TrainedTokens, (long)rows.Length * longest);
+    }
+
+    /// <inheritdoc/>
+    public EvaluationResult EvaluateHeldOut(int batchSize, Arena arena) => Evaluator.Evaluate(_model, _heldOut, batchSize, arena);
+
+    /// <inheritdoc/>
+    public void AppendTo(IncrementalHash hash)
+    {
+        foreach (PackedRow pack in _rows)
+        {
+            foreach (TokenRow row in pack.Rows)
+            {
+                hash.AppendData(MemoryMarshal.AsBytes(row.InputIds.AsSpan()));
+                hash.AppendData(MemoryMarshal.AsBytes(row.Labels.AsSpan()));
+                if (row.AttentionMask is not null) hash.AppendData(MemoryMarshal.AsBytes(row.AttentionMask.AsSpan()));
+                hash.AppendData([255]);
+            }
+            // A packed row's end, so that the same samples packed otherwise are other data; single rows hash as they always did.
+            if (pack.Rows.Count > 1) hash.AppendData([254]);
+        }
+    }
+}
