@@ -75,8 +75,9 @@ public sealed record DataReport
             if (Duplicates > 0) found.Add(Text($"{Duplicates} rows equal an earlier one."));
             if (UnknownTokens > 0) found.Add(Text($"{UnknownTokens} tokens ({100 * UnknownShare:0.##} %) stand for text the vocabulary does not have."));
             if (DoubledBos > 0) found.Add(Text($"{DoubledBos} rows began with two start tokens ({string.Join("; ", DoubledBosPlaces.Take(3))}{(DoubledBos > 3 ? "; …" : "")})."));
-            int made = Rows - Forms.GetValueOrDefault(DataForm.Tokens);
-            if (made > 0 && EosShare < 0.5) found.Add(Text($"Only {100 * EosShare:0.#} % of the rows end in a trained end token: the model may not learn to stop."));
+            // Windows of a long text end nowhere, and given tokens are the user's own affair.
+            int answers = Rows - Forms.GetValueOrDefault(DataForm.Tokens) - Forms.GetValueOrDefault(DataForm.Text);
+            if (EndInEos < answers / 2.0) found.Add(Text($"Only {100 * EosShare:0.#} % of the rows end in a trained end token: the model may not learn to stop."));
             if (Forms.Count > 1) found.Add(Text($"The data has rows of several forms: {string.Join(", ", Forms.Select(f => $"{f.Key} {f.Value}"))}."));
             return found;
         }
