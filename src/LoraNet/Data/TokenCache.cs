@@ -191,7 +191,8 @@ internal sealed class TokenCache
             facts[i] = new RowFacts(
                 new RowPlace(_files[file], BinaryPrimitives.ReadInt64LittleEndian(head[8..]), head[3] != 0), (DataForm)head[0], (RowFlags)head[1],
                 BinaryPrimitives.ReadInt32LittleEndian(head[16..]), BinaryPrimitives.ReadInt32LittleEndian(head[20..]));
-            rows[i] = new TokenRow(Integers(length), Integers(length), head[2] != 0 ? Integers(length) : null);
+            int[] ids = Integers(length), labels = Integers(length);
+            rows[i] = new TokenRow(ids, ids.AsSpan().SequenceEqual(labels) ? ids : labels, head[2] != 0 ? Integers(length) : null);
         }
         return left == 0 ? new LoadedRows(rows, facts, [], FromCache: true) : null;
 

@@ -37,10 +37,11 @@ public sealed class DataSetTests : IDisposable
     {
         string message = _fixture.Fails("a.jsonl", Untrained, new DataOptions { MaxLength = 6 });
         Assert.Contains("4 of 5 rows have no trained token", message);
-        Assert.Contains("line 1: its 11 tokens were cut to 6, which left no answer", message);
-        Assert.Contains("line 3: all its labels are masked", message);
-        Assert.Contains("line 4: it has one token", message);
-        Assert.Contains("line 5: all its labels are masked", message);
+        Assert.Contains("line 1): its 11 tokens were cut to 6, which left no answer", message);
+        Assert.Contains("row 3 (", message);
+        Assert.Contains("line 3): all its labels are masked", message);
+        Assert.Contains("line 4): it has one token", message);
+        Assert.Contains("line 5): all its labels are masked", message);
         Assert.Contains("--max-length", message);
     }
 

@@ -124,7 +124,7 @@ internal sealed class RowLoader
         if (untrained.Count == 0) return all;
         if (_options.UntrainedRows == UntrainedRows.Error)
         {
-            string named = string.Join("; ", untrained.Take(5).Select(i => $"{all.Facts[i].Place}: {Reason(all.Rows[i], all.Facts[i])}"));
+            string named = string.Join("; ", untrained.Take(5).Select(i => $"row {i + 1} ({all.Facts[i].Place}): {Reason(all.Rows[i], all.Facts[i])}"));
             throw new LoraNetException(
                 $"{untrained.Count} of {all.Rows.Count} rows have no trained token: {named}{(untrained.Count > 5 ? "; …" : "")}.",
                 "Raise --max-length if answers were cut off, mend or remove the rows, or let them be skipped.");
