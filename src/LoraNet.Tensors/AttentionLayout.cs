@@ -83,12 +83,12 @@ public sealed class AttentionLayout
     /// <param name="keys">Rows of the cache.</param>
     public static AttentionLayout Ranges(int[] keyStart, int[] keyEnd, int keys) => new(keyStart, keyEnd, keys, [], false, 0);
 
-    // Both bounds ascend with the query, so the queries of a key are those after the first whose end passes it and before
-    // the first whose start does: two pointers, O(queries + keys).
     private (int[] Start, int[] End) FindQueries()
     {
         for (int i = 1; i < Queries; i++)
-            if (KeyStart[i] < KeyStart[i - 1] || KeyEnd[i] < KeyEnd[i - 1]) throw new InvalidOperationException("Key ranges must ascend for a backward.");
+            if (KeyStart[i] < KeyStart[i - 1] || KeyEnd[i] < KeyEnd[i - 1]) return FindQueriesOfAnyOrder();
+        // Both bounds ascend with the query, so the queries of a key are those after the first whose end passes it and before
+        // the first whose start does: two pointers, O(queries + keys).
         int[] start = new int[Keys], end = new int[Keys];
         int first = 0, past = 0;
         for (int j = 0; j < Keys; j++)
@@ -96,6 +96,22 @@ public sealed class AttentionLayout
             while (first < Queries && KeyEnd[first] <= j) first++;
             while (past < Queries && KeyStart[past] <= j) past++;
             if (first < past) (start[j], end[j]) = (first, past);
+        }
+        return (start, end);
+    }
+
+    // Ranges of a cache whose sequences come in any order: O(queries · keys seen).
+    private (int[] Start, int[] End) FindQueriesOfAnyOrder()
+    {
+        int[] start = new int[Keys], end = new int[Keys];
+        for (int i = 0; i < Queries; i++)
+        {
+            for (int j = KeyStart[i]; j < KeyEnd[i]; j++)
+            {
+                if (end[j] == 0) start[j] = i;
+                else if (end[j] != i) throw new InvalidOperationException("The queries that see a key must be consecutive for a backward.");
+                end[j] = i + 1;
+            }
         }
         return (start, end);
     }
