@@ -103,6 +103,7 @@ internal static class BenchCommand
             ["loss_last"] = Number(results[^1].Loss),
             ["time_to_first_step_ms"] = firstStep,
             ["device"] = backend.Name,
+            ["step_buffer_bytes"] = trainer.ArenaBytes,
         });
         return host.Stop.IsCancellationRequested ? ExitCodes.Interrupted : ExitCodes.Fine;
     }

@@ -62,6 +62,7 @@ internal static class PlanCommand
             ["gradients", Format.Bytes(plan.Gradients), "f32"],
             ["AdamW moments", Format.Bytes(plan.Moments), "f32"],
             ["activations", Format.Bytes(plan.Activations), $"{plan.Layers} layers of {Format.Bytes(plan.ActivationsPerLayer)}, {batch} x {length} tokens"],
+            ["workspace", Format.Bytes(plan.Workspace), "gradients of one layer's activations"],
             ["logits chunk", Format.Bytes(plan.LogitsChunk), ""],
             ["total", Format.Bytes(plan.Total), ""],
         ]);
@@ -87,6 +88,7 @@ internal static class PlanCommand
                 ["moments"] = plan.Moments,
                 ["activations"] = plan.Activations,
                 ["activations_per_layer"] = plan.ActivationsPerLayer,
+                ["workspace"] = plan.Workspace,
                 ["logits_chunk"] = plan.LogitsChunk,
                 ["total"] = plan.Total,
             },

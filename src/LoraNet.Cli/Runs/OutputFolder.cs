@@ -14,8 +14,10 @@ internal static class OutputFolder
     }
 
     /// <summary>Creates the folder if needed and writes and removes a small file, so that a run does not fail at its end.</summary>
-    /// <exception cref="LoraNetException">It cannot be written to.</exception>
-    public static void Prepare(string path)
+    /// <param name="path">The folder.</param>
+    /// <param name="bytes">What the run will surely write.</param>
+    /// <exception cref="LoraNetException">It cannot be written to, or the disk is too full.</exception>
+    public static void Prepare(string path, long bytes = 0)
     {
         try
         {
@@ -24,10 +26,25 @@ internal static class OutputFolder
             File.WriteAllText(probe, "test");
             File.Delete(probe);
             RemoveLeftovers(path);
+            long free = FreeBytes(path);
+            if (free < bytes)
+                throw new LoraNetException($"{path} cannot be written: the disk is full. {Output.Format.Bytes(free)} are free, {Output.Format.Bytes(bytes)} are needed.", "Free some space or choose another folder with --output.");
         }
         catch (Exception e) when (FileErrors.IsFileError(e))
         {
             throw FileErrors.Writing(path, e);
+        }
+    }
+
+    private static long FreeBytes(string path)
+    {
+        try
+        {
+            return new DriveInfo(Path.GetFullPath(path)).AvailableFreeSpace;
+        }
+        catch (Exception e) when (FileErrors.IsFileError(e))
+        {
+            return long.MaxValue;
         }
     }
 

@@ -49,7 +49,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         int logSteps = values.Integer("log-steps") ?? Math.Max(1, trainer.TotalSteps / 40);
         if (logSteps < 1) throw values.Error("log-steps", "--log-steps must be at least 1.");
 
-        OutputFolder.Prepare(output);
+        OutputFolder.Prepare(output, adapter.ParameterCount * sizeof(float));
         CheckpointStore store = new(output, options.SaveTotalLimit);
         bool resumed = Resume(store, trainer);
         WriteRecipe(output, adapter, maxLength, logSteps);
