@@ -40,6 +40,7 @@ public static class ChatMasking
     /// <param name="eosToken">The text of the end-of-sequence token, or null.</param>
     /// <param name="variables">More variables for the template.</param>
     /// <param name="options">Limits and clock, or null for the defaults.</param>
+    /// <param name="untrained">Indices of assistant messages that are not trained whatever <paramref name="trainOn"/> says, or null for none.</param>
     /// <returns>The text and its trained spans; no spans when the conversation has no assistant turn.</returns>
     /// <exception cref="LoraNetException">The template fails, or a turn can't be placed; the message names the turn.</exception>
     public static MaskedChat Apply(
@@ -50,7 +51,8 @@ public static class ChatMasking
         string? bosToken = null,
         string? eosToken = null,
         IReadOnlyDictionary<string, JsonNode?>? variables = null,
-        ChatRenderOptions? options = null)
+        ChatRenderOptions? options = null,
+        IReadOnlySet<int>? untrained = null)
     {
         ArgumentNullException.ThrowIfNull(template);
         ArgumentNullException.ThrowIfNull(messages);
@@ -71,15 +73,22 @@ public static class ChatMasking
             throw new LoraNetException("A conversation's messages must be a list.", "Give a JSON array of objects with role and content.");
 
         ChatRendering whole = template.Render(input);
-        if (trainOn == TrainOn.All) return new MaskedChat(whole.Text, Merge([(0, whole.Text.Length)]));
         List<int> turns = [.. Enumerable.Range(0, list.Count).Where(i => RoleOf(list[i]) == "assistant")];
-        if (trainOn == TrainOn.Last && turns.Count > 1) turns = [turns[^1]];
-        if (turns.Count == 0) return new MaskedChat(whole.Text, []);
-
-        if (whole.GenerationSpans.Count > 0 && whole.GenerationSpansComplete && FromBlocks(template, input, list, whole, trainOn, turns[^1]) is { } spans)
-            return new MaskedChat(whole.Text, Merge(spans));
+        List<int> skipped = untrained is null ? [] : [.. turns.Where(untrained.Contains)];
         var locator = new TurnLocator(template, input, list, whole.Text);
-        return new MaskedChat(whole.Text, Merge([.. turns.Select(locator.Locate)]));
+        if (trainOn == TrainOn.All) return new MaskedChat(whole.Text, Without([.. skipped.Select(locator.Locate)], whole.Text.Length));
+        List<int> wanted = trainOn == TrainOn.Last && turns.Count > 1 ? [turns[^1]] : [.. turns];
+        if (skipped.Count > 0) wanted.RemoveAll(skipped.Contains);
+        if (wanted.Count == 0) return new MaskedChat(whole.Text, []);
+
+        if (whole.GenerationSpans.Count > 0 && whole.GenerationSpansComplete)
+        {
+            // With a block for each turn, in order, each turn has its own; which of several belong to a turn is otherwise not known.
+            List<(int Start, int End)>? spans = skipped.Count == 0 ? FromBlocks(template, input, list, whole, trainOn, turns[^1])
+                : whole.GenerationSpans.Count == turns.Count ? [.. wanted.Select(t => whole.GenerationSpans[turns.IndexOf(t)])] : null;
+            if (spans is not null) return new MaskedChat(whole.Text, Merge(spans));
+        }
+        return new MaskedChat(whole.Text, Merge([.. wanted.Select(locator.Locate)]));
     }
 
     internal static string? RoleOf(object? message) => message is PyDict dict && dict.TryGet("role", out object? role) ? Py.AsText(role) : null;
@@ -99,6 +108,20 @@ public static class ChatMasking
             // Without the last turn the template may refuse; the locator then says what it can.
             return null;
         }
+    }
+
+    // Everything but these spans.
+    private static List<(int Start, int End)> Without(List<(int Start, int End)> left, int length)
+    {
+        List<(int Start, int End)> spans = [];
+        int at = 0;
+        foreach ((int start, int end) in Merge(left))
+        {
+            spans.Add((at, start));
+            at = end;
+        }
+        spans.Add((at, length));
+        return Merge(spans);
     }
 
     // Sorted, without empty spans, touching or overlapping ones joined.

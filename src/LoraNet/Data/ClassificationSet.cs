@@ -17,7 +17,10 @@ public sealed record ClassificationSet(IReadOnlyList<ClassificationRow> Rows, IR
     /// <summary>Number of classes; 1 for regression.</summary>
     public int Classes => IsRegression ? 1 : LabelNames?.Count ?? (Rows.Count == 0 ? 0 : (int)Rows.Max(r => r.Label) + 1);
 
-    /// <summary>Reads rows from a file or folder.</summary>
+    /// <summary>The held-out rows: of <see cref="DataOptions.ValidationShare"/>, or of a folder's validation files; null if there are none.</summary>
+    public ClassificationSet? Validation { get; init; }
+
+    /// <summary>Reads rows from a file or folder. Held-out rows have the classes of the training rows.</summary>
     /// <param name="path">The file or folder.</param>
     /// <param name="tokenizer">Needed for text.</param>
     /// <param name="options">Settings; <see cref="DataOptions.LabelNames"/> gives the classes their order.</param>
@@ -27,9 +30,28 @@ public sealed record ClassificationSet(IReadOnlyList<ClassificationRow> Rows, IR
         ArgumentNullException.ThrowIfNull(path);
         options ??= new DataOptions();
         options.Validate();
+        IReadOnlyList<string> files = DataFiles.Find(path, options.Split);
+        if (files.Count == 0) throw new LoraNetException($"The folder {path} has no files of the {options.Split.ToString().ToLowerInvariant()} split.", "Name them train, valid and test, such as train.jsonl.");
+        ClassificationSet set = Read(files, tokenizer, options);
+        if (set.Rows.Count == 0) throw new LoraNetException($"'{path}' has no rows.", "Each sample is one row with text and label.");
+        IReadOnlyList<string> held = options.Split == DataSplit.Train && Directory.Exists(path) ? DataFiles.Find(path, DataSplit.Validation) : [];
+        if (held.Count > 0 && options.ValidationShare > 0)
+            throw new LoraNetException($"The folder {path} has validation data ({Path.GetFileName(held[0])}), and a share of the training data is to be held out too.", "Leave out --val-split, or name the training file alone.");
+        if (held.Count > 0)
+        {
+            ClassificationSet validation = Read(held, tokenizer, options with { LabelNames = set.LabelNames, Regression = set.IsRegression });
+            return set with { Validation = validation.Rows.Count > 0 ? validation : null };
+        }
+        if (options.ValidationShare == 0) return set;
+        bool[] isHeld = ValidationSplit.Choose(set.Rows, options, path);
+        return set with { Rows = [.. set.Rows.Where((_, i) => !isHeld[i])], Validation = set with { Rows = [.. set.Rows.Where((_, i) => isHeld[i])] } };
+    }
+
+    private static ClassificationSet Read(IReadOnlyList<string> files, ITokenizer? tokenizer, DataOptions options)
+    {
         List<(ClassificationRow Row, JsonNode Label, RowPlace Place)> read = [];
         int truncated = 0;
-        foreach (string file in DataFiles.Find(path, options.Split))
+        foreach (string file in files)
         {
             try
             {
@@ -46,8 +68,7 @@ public sealed record ClassificationSet(IReadOnlyList<ClassificationRow> Rows, IR
                 throw Formats.FileErrors.Reading(file, e);
             }
         }
-        if (read.Count == 0) throw new LoraNetException($"'{path}' has no rows.", "Each sample is one row with text and label.");
-        (double[] labels, IReadOnlyList<string>? names, bool regression) = Labels(read, options.LabelNames);
+        (double[] labels, IReadOnlyList<string>? names, bool regression) = Labels(read, options);
         return new ClassificationSet([.. read.Select((r, i) => r.Row with { Label = labels[i] })], names, regression, truncated);
     }
 
@@ -104,8 +125,9 @@ public sealed record ClassificationSet(IReadOnlyList<ClassificationRow> Rows, IR
         return (new ClassificationRow(ids, null, types, 0), true);
     }
 
-    private static (double[] Labels, IReadOnlyList<string>? Names, bool Regression) Labels(List<(ClassificationRow Row, JsonNode Label, RowPlace Place)> rows, IReadOnlyList<string>? given)
+    private static (double[] Labels, IReadOnlyList<string>? Names, bool Regression) Labels(List<(ClassificationRow Row, JsonNode Label, RowPlace Place)> rows, DataOptions options)
     {
+        IReadOnlyList<string>? given = options.LabelNames;
         string[] texts = new string[rows.Count];
         bool anyText = given is not null;
         for (int i = 0; i < rows.Count; i++)
@@ -121,6 +143,12 @@ public sealed record ClassificationSet(IReadOnlyList<ClassificationRow> Rows, IR
             };
             anyText |= !Number(texts[i], out _);
         }
+        if (anyText && options.Regression == true)
+        {
+            int text = Array.FindIndex(texts, t => !Number(t, out _));
+            if (text >= 0) throw new LoraNetException($"{rows[text].Place}: label '{texts[text]}' is no number, which a regression needs.");
+            anyText = false;
+        }
         if (anyText)
         {
             List<string> names = given is not null ? [.. given] : [.. texts.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
@@ -135,8 +163,8 @@ public sealed record ClassificationSet(IReadOnlyList<ClassificationRow> Rows, IR
             return (ids, names, false);
         }
         double[] values = [.. texts.Select(t => Number(t, out double v) ? v : 0)];
-        if (values.Any(v => v != Math.Floor(v))) return (values, null, true);
-        int bad = Array.FindIndex(values, v => v is < 0 or >= 1 << 20);
+        if (options.Regression ?? values.Any(v => v != Math.Floor(v))) return (values, null, true);
+        int bad = Array.FindIndex(values, v => v != Math.Floor(v) || v is < 0 or >= 1 << 20);
         if (bad >= 0) throw new LoraNetException($"{rows[bad].Place}: label {texts[bad]} can't be a class.", "Classes are counted from 0; numbers to predict must not all be whole.");
         return (values, null, false);
     }

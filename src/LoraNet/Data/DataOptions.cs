@@ -60,6 +60,9 @@ public sealed record DataOptions
     /// <summary>Names of the classes in the order of their ids, for labels given as text; null orders the names found.</summary>
     public IReadOnlyList<string>? LabelNames { get; init; }
 
+    /// <summary>Whether a classifier's labels are numbers to predict: true or false, or null to tell by whether any is not whole.</summary>
+    public bool? Regression { get; init; }
+
     /// <summary>Most threads to encode with; 0 for as many as the machine has processors. Results don't depend on it.</summary>
     public int MaxThreads { get; init; }
 

@@ -48,6 +48,32 @@ public sealed class ClassificationTests : IDisposable
     public void Faults(string row, string expected) => Assert.Contains(expected, Assert.Throws<LoraNetException>(() => Load("a.jsonl", row)).Message);
 
     [Fact]
+    public void Held_out_rows_share_the_classes_and_no_text()
+    {
+        string rows = "text,label\n" + string.Concat(Enumerable.Range(0, 100).Select(i => $"t{i % 50},{(i % 3 == 0 ? "x" : "y")}\n"));
+        ClassificationSet set = Load("a.csv", rows, new DataOptions { ValidationShare = 0.2 });
+        Assert.Equal((100, set.LabelNames), (set.Rows.Count + set.Validation!.Rows.Count, set.Validation.LabelNames));
+        Assert.InRange(set.Validation.Rows.Count, 20, 21);
+        Assert.Empty(set.Rows.Select(r => string.Join(',', r.InputIds)).Intersect(set.Validation.Rows.Select(r => string.Join(',', r.InputIds))));
+        _fixture.Write("d/train.csv", "text,label\na,no\nb,yes\n");
+        string valid = _fixture.Write("d/valid.csv", "text,label\na,yes\n");
+        ClassificationSet folder = ClassificationSet.Load(Path.GetDirectoryName(valid)!, _fixture.Tokenizer);
+        Assert.Equal(1, Assert.Single(folder.Validation!.Rows).Label);
+        _fixture.Write("d/valid.csv", "text,label\na,maybe\n");
+        Assert.Contains("label 'maybe' is none of no, yes", Assert.Throws<LoraNetException>(() => ClassificationSet.Load(Path.GetDirectoryName(valid)!, _fixture.Tokenizer)).Message);
+    }
+
+    [Fact]
+    public void Whole_numbers_can_be_predicted_as_numbers()
+    {
+        ClassificationSet set = Load("a.csv", "text,label\na,5\nb,-1\n", new DataOptions { Regression = true });
+        Assert.True(set.IsRegression);
+        Assert.Equal([5.0, -1], set.Rows.Select(r => r.Label));
+        Assert.Contains("'x' is no number", Assert.Throws<LoraNetException>(() => Load("a.csv", "text,label\na,x\n", new DataOptions { Regression = true })).Message);
+        Assert.Contains("label 1.5 can't be a class", Assert.Throws<LoraNetException>(() => Load("a.csv", "text,label\na,1.5\n", new DataOptions { Regression = false })).Message);
+    }
+
+    [Fact]
     public void A_label_that_is_not_among_the_given_names() =>
         Assert.Contains("label 'maybe' is none of yes, no", Assert.Throws<LoraNetException>(() => Load("a.csv", "text,label\na,maybe\n", new DataOptions { LabelNames = ["yes", "no"] })).Message);
 }

@@ -62,6 +62,22 @@ public sealed class FormTests : IDisposable
     [InlineData(TrainOn.All, "<|im_start|>[user\n1<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n<|im_start|>user\n3<|im_end|>\n<|im_start|>assistant\n4<|im_end|>\n]")]
     public void Which_turns_are_trained(TrainOn trainOn, string expected) => Assert.Equal(expected, _chat.Marked("a.jsonl", TwoTurns, new DataOptions { TrainOn = trainOn }));
 
+    private const string Weighted = """{"messages":[{"role":"user","content":"1"},{"role":"assistant","content":"2","weight":0},{"role":"user","content":"3"},{"role":"assistant","content":"4","weight":1}]}""";
+
+    [Theory]
+    [InlineData(TrainOn.Assistant, null, "<|im_start|>user\n1<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n<|im_start|>user\n3<|im_end|>\n<|im_start|>assistant\n[4<|im_end|>\n]")]
+    [InlineData(TrainOn.Assistant, "chatml", "<|im_start|>user\n1<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n<|im_start|>user\n3<|im_end|>\n<|im_start|>assistant\n[4<|im_end|>]\n")]
+    [InlineData(TrainOn.Last, null, "<|im_start|>user\n1<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n<|im_start|>user\n3<|im_end|>\n<|im_start|>assistant\n[4<|im_end|>\n]")]
+    [InlineData(TrainOn.All, null, "<|im_start|>[user\n1<|im_end|>\n<|im_start|>assistant\n]2<|im_end|>\n[<|im_start|>user\n3<|im_end|>\n<|im_start|>assistant\n4<|im_end|>\n]")]
+    public void Single_turns_can_be_left_out(TrainOn trainOn, string? template, string expected)
+    {
+        Assert.Equal(expected, _chat.Marked("a.jsonl", Weighted, new DataOptions { TrainOn = trainOn, ChatTemplate = template }));
+        string share = """{"conversations":[{"from":"human","value":"1"},{"from":"gpt","value":"2","train":false},{"from":"human","value":"3"},{"from":"gpt","value":"4"}]}""";
+        Assert.Equal(expected, _chat.Marked("a.jsonl", share, new DataOptions { TrainOn = trainOn, ChatTemplate = template }));
+        // A system text in front moves every message by one.
+        Assert.EndsWith(trainOn == TrainOn.All ? "]2<|im_end|>\n[<|im_start|>user" + expected[(expected.IndexOf("3<", StringComparison.Ordinal) - 1)..] : expected, _chat.Marked("a.jsonl", share.Replace("{\"conversations\"", "{\"system\":\"S\",\"conversations\""), new DataOptions { TrainOn = trainOn, ChatTemplate = template }));
+    }
+
     [Fact]
     public void All_trains_prompts_too()
     {
@@ -166,8 +182,10 @@ public sealed class FormTests : IDisposable
     [InlineData("""{"messages":[{"content":"x"}]}""", "messages[0] has no role")]
     [InlineData("""{"messages":[{"role":"user"}]}""", "messages[0] has no content")]
     [InlineData("""{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}""", "a part that is no text")]
-    [InlineData("""{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0}]}""", "messages[1] is marked as not trained")]
-    [InlineData("""{"messages":[{"role":"user","content":"x"}]}""", "it has no turn of the assistant")]
+    [InlineData("""{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0}]}""", "it has no trained turn of the assistant")]
+    [InlineData("""{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0.5}]}""", "messages[1]: weight must be 0 or 1")]
+    [InlineData("""{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","train":1}]}""", "messages[1]: train must be true or false")]
+    [InlineData("""{"messages":[{"role":"user","content":"x"}]}""", "it has no trained turn of the assistant")]
     [InlineData("""{"conversations":[{"from":"alien","value":"x"}]}""", "'from' is 'alien'")]
     [InlineData("""{"instruction":"a","output":"b","history":[["x"]]}""", "list of pairs")]
     [InlineData("""{"prompt":[{"role":"user","content":"a"}],"completion":[{"role":"user","content":"b"}]}""", "must be one message of the assistant")]

@@ -52,7 +52,7 @@ internal sealed class ChatEncoder
         MaskedChat chat;
         try
         {
-            chat = ChatMasking.Apply(template, turns.Messages, turns.Tools, trainOn, _bos, _eos, _options.TemplateVariables, _options.TemplateOptions);
+            chat = ChatMasking.Apply(template, turns.Messages, turns.Tools, trainOn, _bos, _eos, _options.TemplateVariables, _options.TemplateOptions, turns.Untrained);
         }
         catch (LoraNetException e)
         {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -15,7 +16,11 @@ internal static class Conversation
     /// <param name="Messages">The messages.</param>
     /// <param name="Tools">Tool descriptions, or null.</param>
     /// <param name="EmptyAnswer">Whether an assistant's turn has neither text nor calls.</param>
-    public sealed record Turns(JsonArray Messages, JsonNode? Tools, bool EmptyAnswer);
+    /// <param name="Untrained">Indices of messages that the data marks as not trained.</param>
+    public sealed record Turns(JsonArray Messages, JsonNode? Tools, bool EmptyAnswer, IReadOnlySet<int> Untrained);
+
+    // Stands in a message until the conversation is complete and its place in it is known.
+    private const string Mark = "\u0001untrained";
 
     /// <summary>OpenAI's form: <c>messages</c> and <c>tools</c>.</summary>
     public static Turns FromMessages(JsonObject row, RowPlace place) =>
@@ -42,9 +47,8 @@ internal static class Conversation
         for (int i = 0; i < turns.Count; i++)
         {
             if (turns[i] is not JsonObject turn) throw new LoraNetException($"{place}, conversations[{i}] must be an object with from and value.");
-            CheckWeight(turn, $"{place}, conversations[{i}]");
             string from = Fields.Text(turn, "from", place), value = Fields.Text(turn, "value", place);
-            messages.Add((JsonNode)(from switch
+            JsonObject message = from switch
             {
                 "human" or "user" => Message("user", value),
                 "gpt" or "assistant" or "model" or "chatgpt" or "bot" => Message("assistant", value),
@@ -52,7 +56,9 @@ internal static class Conversation
                 "observation" or "tool" or "function_response" => Message("tool", value),
                 "function_call" => Calls(value, $"{place}, conversations[{i}]"),
                 _ => throw new LoraNetException($"{place}, conversations[{i}]: 'from' is '{from}'.", "Known speakers: human, gpt, system, observation, function_call."),
-            }));
+            };
+            if (IsUntrained(turn, $"{place}, conversations[{i}]")) message[Mark] = true;
+            messages.Add((JsonNode)message);
         }
         return Build(AddSystem(messages, row, place), Tools(row, place));
     }
@@ -93,9 +99,14 @@ internal static class Conversation
     private static Turns Build(JsonArray messages, JsonNode? tools)
     {
         bool empty = false;
-        foreach (JsonNode? message in messages)
-            empty |= Role(message!) == "assistant" && string.IsNullOrWhiteSpace(message!["content"]?.GetValue<string>()) && message["tool_calls"] is null;
-        return new Turns(messages, tools, empty);
+        HashSet<int> untrained = [];
+        for (int i = 0; i < messages.Count; i++)
+        {
+            var message = (JsonObject)messages[i]!;
+            empty |= Role(message) == "assistant" && string.IsNullOrWhiteSpace(message["content"]?.GetValue<string>()) && message["tool_calls"] is null;
+            if (message.Remove(Mark)) untrained.Add(i);
+        }
+        return new Turns(messages, tools, empty, untrained);
     }
 
     private static JsonArray Normalise(JsonNode? node, string key, RowPlace place)
@@ -110,8 +121,8 @@ internal static class Conversation
     private static JsonObject NormaliseMessage(JsonNode? node, string where, RowPlace place)
     {
         if (node is not JsonObject source) throw new LoraNetException($"{where} must be an object with role and content, but is {Fields.Describe(node)}.");
-        CheckWeight(source, where);
         var message = new JsonObject();
+        if (IsUntrained(source, where)) message[Mark] = true;
         foreach ((string key, JsonNode? value) in source)
         {
             // Tables give every message every column; a key without a value means it was not there.
@@ -194,10 +205,21 @@ internal static class Conversation
         var other => throw new LoraNetException($"{place}: 'tools' must be a list, but is {Fields.Describe(other)}."),
     };
 
-    private static void CheckWeight(JsonObject message, string where)
+    // OpenAI's weight, 0 or 1, and axolotl's train.
+    private static bool IsUntrained(JsonObject message, string where)
     {
-        bool off = (message["weight"] is JsonValue w && w.GetValueKind() == JsonValueKind.Number && w.ToJsonString() is "0" or "0.0") || message["train"]?.GetValueKind() == JsonValueKind.False;
-        if (off) throw new LoraNetException($"{where} is marked as not trained, which LoraNet can't do for single messages.", "Use --train-on last, or split the conversation.");
+        if (message["train"] is { } train)
+        {
+            return train.GetValueKind() switch
+            {
+                JsonValueKind.True => false,
+                JsonValueKind.False => true,
+                _ => throw new LoraNetException($"{where}: train must be true or false, but is {Fields.Describe(train)}."),
+            };
+        }
+        if (message["weight"] is not { } weight) return false;
+        double value = weight.GetValueKind() == JsonValueKind.Number && double.TryParse(weight.ToJsonString(), NumberStyles.Float, CultureInfo.InvariantCulture, out double v) ? v : double.NaN;
+        return value is 0 or 1 ? value == 0 : throw new LoraNetException($"{where}: weight must be 0 or 1, but is {Fields.Describe(weight)}.");
     }
 
     private static string? Role(JsonNode message) => message["role"] is { } role && role.GetValueKind() == JsonValueKind.String ? role.GetValue<string>() : null;

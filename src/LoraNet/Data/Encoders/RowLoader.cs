@@ -139,7 +139,7 @@ internal sealed class RowLoader
         if (row.InputIds.Length < 2) return row.InputIds.Length == 0 ? "it is empty" : "it has one token, which nothing predicts";
         return facts.Form switch
         {
-            DataForm.Messages or DataForm.ShareGpt => _options.TrainOn == TrainOn.All ? "nothing is trained" : "it has no turn of the assistant",
+            DataForm.Messages or DataForm.ShareGpt => _options.TrainOn == TrainOn.All ? "nothing is trained" : "it has no trained turn of the assistant",
             _ => "all its labels are masked",
         };
     }

@@ -12,18 +12,23 @@ internal static class ValidationSplit
 {
     /// <summary>For each row whether it is held out. About the wished share, at least one row and never all.</summary>
     /// <exception cref="LoraNetException">There are not two different rows.</exception>
-    public static bool[] Choose(IReadOnlyList<TokenRow> rows, DataOptions options, string path)
+    public static bool[] Choose(IReadOnlyList<TokenRow> rows, DataOptions options, string path) => Choose(rows.Count, i => Key(rows[i], options), options, path);
+
+    /// <summary>The same for rows of a classifier, by their tokens; labels play no part, so that a text is on one side whatever its labels.</summary>
+    public static bool[] Choose(IReadOnlyList<ClassificationRow> rows, DataOptions options, string path) => Choose(rows.Count, i => Hash(rows[i].InputIds, options), options, path);
+
+    private static bool[] Choose(int rows, Func<int, UInt128> key, DataOptions options, string path)
     {
         Dictionary<UInt128, List<int>> groups = [];
-        for (int i = 0; i < rows.Count; i++)
+        for (int i = 0; i < rows; i++)
         {
-            ref List<int>? members = ref CollectionsMarshal.GetValueRefOrAddDefault(groups, Key(rows[i], options), out _);
+            ref List<int>? members = ref CollectionsMarshal.GetValueRefOrAddDefault(groups, key(i), out _);
             (members ??= []).Add(i);
         }
         if (groups.Count < 2)
-            throw new LoraNetException(FormattableString.Invariant($"--val-split {options.ValidationShare} of '{path}' leaves nothing on one side: all its {rows.Count} rows {(options.KeepPromptsTogether ? "have the same prompt" : "are equal")}."), "Give --eval-data instead.");
-        int wanted = Math.Max(1, (int)Math.Round(rows.Count * options.ValidationShare));
-        bool[] held = new bool[rows.Count];
+            throw new LoraNetException(FormattableString.Invariant($"--val-split {options.ValidationShare} of '{path}' leaves nothing on one side: all its {rows} rows {(options.KeepPromptsTogether ? "have the same prompt" : "are equal")}."), "Give --eval-data instead.");
+        int wanted = Math.Max(1, (int)Math.Round(rows * options.ValidationShare));
+        bool[] held = new bool[rows];
         int count = 0, taken = 0;
         foreach ((UInt128 _, List<int> members) in groups.OrderBy(g => g.Key))
         {
@@ -44,11 +49,16 @@ internal static class ValidationSplit
             // Rows trained from the start have no prompt; their contents stand for it.
             if (first > 1) length = first;
         }
+        return Hash(row.InputIds.AsSpan(0, length), options);
+    }
+
+    private static UInt128 Hash(ReadOnlySpan<int> ids, DataOptions options)
+    {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         Span<byte> seed = stackalloc byte[8];
         System.Buffers.Binary.BinaryPrimitives.WriteUInt64LittleEndian(seed, options.ValidationSeed);
         hash.AppendData(seed);
-        hash.AppendData(MemoryMarshal.AsBytes(row.InputIds.AsSpan(0, length)));
+        hash.AppendData(MemoryMarshal.AsBytes(ids));
         Span<byte> bytes = stackalloc byte[32];
         hash.GetHashAndReset(bytes);
         return System.Buffers.Binary.BinaryPrimitives.ReadUInt128LittleEndian(bytes);

@@ -50,14 +50,14 @@ internal static class ParquetRows
         {
             foreach (Parquet.Meta.RowGroup group in reader.Metadata?.RowGroups ?? [])
             {
-                if (group.NumRows is < 0 or > int.MaxValue) throw new InvalidDataException($"a row group claims {group.NumRows} rows");
+                // Every row of text takes some room: a claim of far more than the file could hold is a bomb or damage.
+                if (group.NumRows < 0 || group.NumRows > 1_000_000 + stream.Length) throw new InvalidDataException($"a row group claims {group.NumRows} rows");
                 foreach (Parquet.Meta.ColumnChunk chunk in group.Columns)
                 {
                     if (chunk.MetaData is not { } meta) continue;
-                    // Every stored value takes some room: a claim of far more than the file could hold is a bomb or damage.
                     if (meta.NumValues < 0 || meta.TotalCompressedSize < 0 || meta.TotalCompressedSize > stream.Length || meta.TotalUncompressedSize is < 0 or > 1L << 33)
                         throw new InvalidDataException("a column's size does not fit the file");
-                    if (meta.NumValues > 100_000_000 || group.NumRows > 100_000_000) throw new InvalidDataException("a row group has more than 100 million values; write smaller row groups");
+                    if (meta.NumValues > 100_000_000) throw new InvalidDataException("a row group has more than 100 million values; write smaller row groups");
                 }
             }
             return reader.RowGroupCount;
