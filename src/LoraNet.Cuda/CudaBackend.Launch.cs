@@ -27,12 +27,12 @@ public sealed partial class CudaBackend
         kernel.Launch(gridX, (int)Math.Min(rows, Math.Min(MaxGridY, Math.Max(_device.ManyGroups, 2))), group, args);
     }
 
-    /// <summary>A group for each row, about sixteen elements a thread.</summary>
-    private void LaunchGroupPerRow<TArgs>(CompiledKernel<TArgs> kernel, int rows, int columns, in TArgs args)
+    /// <summary>A group for each row, about sixteen elements a thread up to <paramref name="most"/> threads.</summary>
+    private void LaunchGroupPerRow<TArgs>(CompiledKernel<TArgs> kernel, int rows, int columns, in TArgs args, int most = 512)
         where TArgs : unmanaged
     {
         if (rows == 0) return;
-        kernel.Launch(rows, 1, RoundToWarp(Divide(columns, 16), Math.Min(512, _device.MaxGroup)), args);
+        kernel.Launch(rows, 1, RoundToWarp(Divide(columns, 16), Math.Min(Math.Min(most, kernel.MaxGroup), _device.MaxGroup)), args);
     }
 
     /// <summary>A thread for each of <paramref name="count"/> items; the kernel strides.</summary>

@@ -114,7 +114,7 @@ public sealed partial class CudaBackend
     /// <inheritdoc/>
     public override void Dropout(Tensor x, float p, DropoutKey key, long rowOffset, Tensor y, bool accumulate = false)
     {
-        LaunchRows(_kernels.Dropout.Get(x.DType, y.DType), x.Rows, Divide(x.Columns, 4), new DropoutArgs
+        LaunchRows(_kernels.Dropout.Get(x.DType, y.DType), x.Rows, Divide(x.Columns, 8), new DropoutArgs
         {
             X = x.Address,
             Y = y.Address,

@@ -51,6 +51,7 @@ public sealed partial class CudaBackend
     public override void CrossEntropy(Tensor logits, Tensor targets, float gradScale, float softCap, Tensor loss, Tensor? dLogits)
     {
         RequireF32(loss);
+        // The largest groups: so few rows are then under way that the gradient finds them in the level-2 cache.
         LaunchGroupPerRow(_kernels.CrossEntropy.Get(logits.DType, dLogits?.DType ?? logits.DType), logits.Rows, logits.Columns, new CrossEntropyArgs
         {
             Logits = logits.Address,
@@ -60,7 +61,7 @@ public sealed partial class CudaBackend
             Columns = logits.Columns,
             GradScale = gradScale,
             SoftCap = softCap,
-        });
+        }, 1024);
     }
 
     private void Gather(nint table, DType tableType, Tensor rows, float scale, Tensor y)

@@ -33,21 +33,37 @@ internal static class DropoutKernels
         for (int m = Grid.IdxY; m < a.Rows; m += Grid.DimY)
         {
             long row = (long)m * a.Columns, number = a.RowOffset + m;
-            for (int c = RowWalk.FirstColumn; c < a.Columns; c += RowWalk.ColumnStep)
+            // Two packs at a time: their chains of dependent rounds overlap.
+            for (int c = RowWalk.FirstColumn; c < a.Columns; c += 2 * RowWalk.ColumnStep)
             {
-                Pack x = Stored.LoadRow<TX>(a.X, row, c, a.Columns);
-                Words random = Philox((uint)(c >> 2), (uint)number, (uint)(number >> 32), a.Step, a.KeyLow, a.KeyHigh);
-                Pack y = new(
-                    random.A >= a.Threshold ? x.X * a.Scale : 0f, random.B >= a.Threshold ? x.Y * a.Scale : 0f,
-                    random.C >= a.Threshold ? x.Z * a.Scale : 0f, random.D >= a.Threshold ? x.W * a.Scale : 0f);
-                if (a.Accumulate != 0)
-                {
-                    Pack old = Stored.LoadRow<TY>(a.Y, row, c, a.Columns);
-                    y = new Pack(old.X + y.X, old.Y + y.Y, old.Z + y.Z, old.W + y.W);
-                }
-                Stored.StoreRow<TY>(a.Y, row, c, a.Columns, y);
+                int next = c + RowWalk.ColumnStep;
+                Pack x = Stored.LoadRow<TX>(a.X, row, c, a.Columns), y = default;
+                if (next < a.Columns) y = Stored.LoadRow<TX>(a.X, row, next, a.Columns);
+                x = Mask(a, x, number, c);
+                y = Mask(a, y, number, next);
+                Store<TY>(a, row, c, x);
+                if (next < a.Columns) Store<TY>(a, row, next, y);
             }
         }
+    }
+
+    private static Pack Mask(DropoutArgs a, Pack x, long row, int c)
+    {
+        Words random = Philox((uint)(c >> 2), (uint)row, (uint)(row >> 32), a.Step, a.KeyLow, a.KeyHigh);
+        return new Pack(
+            random.A >= a.Threshold ? x.X * a.Scale : 0f, random.B >= a.Threshold ? x.Y * a.Scale : 0f,
+            random.C >= a.Threshold ? x.Z * a.Scale : 0f, random.D >= a.Threshold ? x.W * a.Scale : 0f);
+    }
+
+    private static void Store<TY>(DropoutArgs a, long row, int c, Pack y)
+        where TY : struct, IStorage
+    {
+        if (a.Accumulate != 0)
+        {
+            Pack old = Stored.LoadRow<TY>(a.Y, row, c, a.Columns);
+            y = new Pack(old.X + y.X, old.Y + y.Y, old.Z + y.Z, old.W + y.W);
+        }
+        Stored.StoreRow<TY>(a.Y, row, c, a.Columns, y);
     }
 
     private static Words Philox(uint c0, uint c1, uint c2, uint c3, uint k0, uint k1)

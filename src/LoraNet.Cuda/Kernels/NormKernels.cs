@@ -61,7 +61,8 @@ internal static class NormKernels
             x.X * rstd * (w.X + a.Offset), x.Y * rstd * (w.Y + a.Offset), x.Z * rstd * (w.Z + a.Offset), x.W * rstd * (w.W + a.Offset)));
     }
 
-    /// <summary>dx (+)= rstd·(g − x̂·mean(g⊙x̂)), g = dy⊙(w + offset), x̂ = x·rstd.</summary>
+    /// <summary>dx (+)= rstd·(g − x̂·mean(g⊙x̂)), g = dy⊙(w + offset), x̂ = x·rstd. Rows are read twice, the second
+    /// time from the cache: keeping both operands in registers, as <see cref="Rms"/> does, halves the groups that fit and was slower.</summary>
     public static void RmsBackward<TDy, TX, TDx>(NormArgs a)
         where TDy : struct, IStorage
         where TX : struct, IStorage
@@ -69,47 +70,22 @@ internal static class NormKernels
     {
         ArrayView<float> scratch = SharedMemory.Allocate<float>(32);
         long row = (long)Grid.IdxX * a.Columns;
-        int first = 4 * Group.IdxX, step = 4 * Group.DimX;
-        float rstd = StoredF32.Load(a.Rstd, Grid.IdxX);
-        Quad keptX = Stored.LoadQuad<TX>(a.X, row, first, step, a.Columns), keptDy = Stored.LoadQuad<TDy>(a.Dy, row, first, step, a.Columns);
-        float dot = Dot(a, first, step, keptDy, keptX);
-        for (int c = first + 4 * step; c < a.Columns; c += 4 * step)
-            dot += Dot(a, c, step, Stored.LoadQuad<TDy>(a.Dy, row, c, step, a.Columns), Stored.LoadQuad<TX>(a.X, row, c, step, a.Columns));
-        float mean = GroupReduce.Sum(dot, scratch) * rstd / a.Columns;
-        for (int c = first; c < a.Columns; c += 4 * step)
+        float rstd = StoredF32.Load(a.Rstd, Grid.IdxX), dot = 0f;
+        for (int c = 4 * Group.IdxX; c < a.Columns; c += 4 * Group.DimX)
         {
-            Quad x = keptX, dy = keptDy;
-            if (c > first)
-            {
-                x = Stored.LoadQuad<TX>(a.X, row, c, step, a.Columns);
-                dy = Stored.LoadQuad<TDy>(a.Dy, row, c, step, a.Columns);
-            }
-            StoreRmsDx<TDx>(a, row, c, dy.A, x.A, rstd, mean);
-            StoreRmsDx<TDx>(a, row, c + step, dy.B, x.B, rstd, mean);
-            StoreRmsDx<TDx>(a, row, c + 2 * step, dy.C, x.C, rstd, mean);
-            StoreRmsDx<TDx>(a, row, c + 3 * step, dy.D, x.D, rstd, mean);
+            Pack x = Stored.LoadRow<TX>(a.X, row, c, a.Columns), dy = Stored.LoadRow<TDy>(a.Dy, row, c, a.Columns);
+            Pack w = Stored.LoadVector(a.WKind, a.W, c, a.Columns);
+            dot += dy.X * (w.X + a.Offset) * x.X + dy.Y * (w.Y + a.Offset) * x.Y + dy.Z * (w.Z + a.Offset) * x.Z + dy.W * (w.W + a.Offset) * x.W;
         }
-    }
-
-    /// <summary>Σ dy⊙(w + offset)⊙x of a quad.</summary>
-    private static float Dot(NormArgs a, int c, int step, Quad dy, Quad x) =>
-        Dot(a, c, dy.A, x.A) + Dot(a, c + step, dy.B, x.B) + (Dot(a, c + 2 * step, dy.C, x.C) + Dot(a, c + 3 * step, dy.D, x.D));
-
-    private static float Dot(NormArgs a, int c, Pack dy, Pack x)
-    {
-        if (c >= a.Columns) return 0f;
-        Pack w = Stored.LoadVector(a.WKind, a.W, c, a.Columns);
-        return dy.X * (w.X + a.Offset) * x.X + dy.Y * (w.Y + a.Offset) * x.Y + dy.Z * (w.Z + a.Offset) * x.Z + dy.W * (w.W + a.Offset) * x.W;
-    }
-
-    private static void StoreRmsDx<TDx>(NormArgs a, long row, int c, Pack dy, Pack x, float rstd, float mean)
-        where TDx : struct, IStorage
-    {
-        if (c >= a.Columns) return;
-        Pack w = Stored.LoadVector(a.WKind, a.W, c, a.Columns);
-        StoreDx<TDx>(a, row, c, new Pack(
-            rstd * (dy.X * (w.X + a.Offset) - x.X * rstd * mean), rstd * (dy.Y * (w.Y + a.Offset) - x.Y * rstd * mean),
-            rstd * (dy.Z * (w.Z + a.Offset) - x.Z * rstd * mean), rstd * (dy.W * (w.W + a.Offset) - x.W * rstd * mean)));
+        float mean = GroupReduce.Sum(dot, scratch) * rstd / a.Columns;
+        for (int c = 4 * Group.IdxX; c < a.Columns; c += 4 * Group.DimX)
+        {
+            Pack x = Stored.LoadRow<TX>(a.X, row, c, a.Columns), dy = Stored.LoadRow<TDy>(a.Dy, row, c, a.Columns);
+            Pack w = Stored.LoadVector(a.WKind, a.W, c, a.Columns);
+            StoreDx<TDx>(a, row, c, new Pack(
+                rstd * (dy.X * (w.X + a.Offset) - x.X * rstd * mean), rstd * (dy.Y * (w.Y + a.Offset) - x.Y * rstd * mean),
+                rstd * (dy.Z * (w.Z + a.Offset) - x.Z * rstd * mean), rstd * (dy.W * (w.W + a.Offset) - x.W * rstd * mean)));
+        }
     }
 
     public static void Layer<TX, TY>(NormArgs a)

@@ -127,7 +127,8 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
             }
             _modules.Add(module);
             CudaError.Check(Native.cuModuleGetFunction(out nint function, module, n), $"cuModuleGetFunction({entry})");
-            return new CudaKernel<TArgs>(this, function, method.Name);
+            CudaError.Check(Native.cuFuncGetAttribute(out int maxGroup, 0, function), "cuFuncGetAttribute"); // CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK
+            return new CudaKernel<TArgs>(this, function, method.Name, maxGroup);
         }
     }
 
@@ -144,9 +145,11 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
         _ = Native.cuDevicePrimaryCtxRelease_v2(Device.Ordinal);
     }
 
-    private sealed class CudaKernel<TArgs>(CudaRuntime runtime, nint function, string name) : CompiledKernel<TArgs>
+    private sealed class CudaKernel<TArgs>(CudaRuntime runtime, nint function, string name, int maxGroup) : CompiledKernel<TArgs>
         where TArgs : unmanaged
     {
+        public override int MaxGroup => maxGroup / 32 * 32;
+
         public override void Launch(int gridX, int gridY, int group, in TArgs args)
         {
             runtime.Bind();

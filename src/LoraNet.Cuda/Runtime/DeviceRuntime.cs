@@ -59,6 +59,9 @@ internal abstract class DeviceRuntime : IDisposable
 internal abstract class CompiledKernel<TArgs>
     where TArgs : unmanaged
 {
+    /// <summary>Largest group that the kernel's registers allow.</summary>
+    public virtual int MaxGroup => 1024;
+
     /// <summary>Queues a launch; the arguments are copied before this returns.</summary>
     public abstract void Launch(int gridX, int gridY, int group, in TArgs args);
 }
