@@ -25,6 +25,8 @@ public sealed class CpuAcceleratorBF16 : IDisposable
 public sealed class CpuAcceleratorF32Conformance(CpuAcceleratorF32 fixture) : BackendConformance, IClassFixture<CpuAcceleratorF32>
 {
     protected override Backend Backend => fixture.Backend;
+
+    protected override bool LargeCases => false;
 }
 
 /// <summary>The same with 16-bit activations, where packing and rounding differ.</summary>
@@ -32,4 +34,6 @@ public sealed class CpuAcceleratorF32Conformance(CpuAcceleratorF32 fixture) : Ba
 public sealed class CpuAcceleratorBF16Conformance(CpuAcceleratorBF16 fixture) : BackendConformance, IClassFixture<CpuAcceleratorBF16>
 {
     protected override Backend Backend => fixture.Backend;
+
+    protected override bool LargeCases => false;
 }
