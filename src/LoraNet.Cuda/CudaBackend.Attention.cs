@@ -28,6 +28,7 @@ public sealed partial class CudaBackend
         AttentionArgs args = Describe(operands);
         if (dKey.DType != dQuery.DType || dValue.DType != dQuery.DType)
             throw new ArgumentException("The gradients of query, key and value must have one type.");
+        (args.QueryStart, args.QueryEnd) = Device(operands.Layout).Queries;
         int queries = operands.Layout.Queries, keys = operands.Layout.Keys;
         args.DOutput = dOutput.Address;
         args.DQuery = dQuery.Address;
@@ -60,8 +61,6 @@ public sealed partial class CudaBackend
             LogSumExp = operands.LogSumExp.Address,
             KeyStart = layout.KeyStart,
             KeyEnd = layout.KeyEnd,
-            QueryStart = layout.QueryStart,
-            QueryEnd = layout.QueryEnd,
             Heads = operands.Heads,
             KeyValueHeads = operands.KeyValueHeads,
             HeadSize = headSize,

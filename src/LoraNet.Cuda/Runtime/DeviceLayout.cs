@@ -13,22 +13,18 @@ internal sealed class DeviceLayout
     private readonly List<(nint Address, long Bytes)> _blocks = [];
     private readonly List<(int TileRows, AttentionPass Pass, nint Address, int Count)> _tiles = [];
     private readonly AttentionLayout _layout;
+    private nint _queryStart;
 
     public DeviceLayout(CudaBackend owner, IndexPool pool, AttentionLayout layout)
     {
         Owner = owner;
         _pool = pool;
-        int queries = layout.Queries, keys = layout.Keys;
         _layout = layout;
         IsPackedCausal = PackedCausal(layout);
-        KeyStart = Rent(8L * queries + 8L * keys);
-        KeyEnd = KeyStart + 4 * queries;
-        QueryStart = KeyEnd + 4 * queries;
-        QueryEnd = QueryStart + 4 * keys;
+        KeyStart = Rent(8L * layout.Queries);
+        KeyEnd = KeyStart + 4 * layout.Queries;
         owner.UploadInts(layout.KeyStart, KeyStart);
         owner.UploadInts(layout.KeyEnd, KeyEnd);
-        owner.UploadInts(layout.QueryStart, QueryStart);
-        owner.UploadInts(layout.QueryEnd, QueryEnd);
     }
 
     ~DeviceLayout()
@@ -42,9 +38,21 @@ internal sealed class DeviceLayout
 
     public nint KeyEnd { get; }
 
-    public nint QueryStart { get; }
-
-    public nint QueryEnd { get; }
+    /// <summary>Query range of each key; uploaded when first asked for, because only a backward needs it.</summary>
+    public (nint Start, nint End) Queries
+    {
+        get
+        {
+            if (_queryStart == 0)
+            {
+                int[] start = _layout.QueryStart, end = _layout.QueryEnd;
+                _queryStart = Rent(8L * _layout.Keys);
+                Owner.UploadInts(start, _queryStart);
+                Owner.UploadInts(end, _queryStart + 4 * _layout.Keys);
+            }
+            return (_queryStart, _queryStart + 4 * _layout.Keys);
+        }
+    }
 
     /// <summary>True when a query sees exactly the keys of its segment up to itself, or the last <c>Window</c> of them: the only
     /// layouts of the generated kernels.</summary>
