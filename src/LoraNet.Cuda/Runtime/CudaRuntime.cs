@@ -7,8 +7,9 @@ namespace LoraNet.Cuda.Runtime;
 /// <summary>Runs on an NVIDIA card through its driver: one context, one stream.</summary>
 internal sealed unsafe class CudaRuntime : DeviceRuntime
 {
+    // The runtime, not its context: a later runtime may get the same context handle again after this one released it.
     [ThreadStatic]
-    private static nint t_current;
+    private static CudaRuntime? t_bound;
 
     private readonly PtxCompiler _compiler;
     private readonly UploadRing _ring;
@@ -17,7 +18,7 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
     public CudaRuntime(int ordinal)
     {
         Device = CudaDevice.OpenPrimary(ordinal);
-        t_current = Device.Context;
+        t_bound = this;
         CudaError.Check(Native.cuStreamCreate(out nint stream, 1), "cuStreamCreate");
         Stream = stream;
         _compiler = new PtxCompiler();
@@ -45,9 +46,9 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
     /// <summary>Driver calls refer to the calling thread's context.</summary>
     public void Bind()
     {
-        if (t_current == Device.Context) return;
+        if (t_bound == this) return;
         Device.MakeCurrent();
-        t_current = Device.Context;
+        t_bound = this;
     }
 
     public override nint Allocate(long bytes)
@@ -141,7 +142,7 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
         _ring.Dispose();
         _ = Native.cuStreamDestroy_v2(Stream);
         _compiler.Dispose();
-        t_current = 0;
+        t_bound = null;
         _ = Native.cuDevicePrimaryCtxRelease_v2(Device.Ordinal);
     }
 
