@@ -16,9 +16,15 @@ internal static class ModelFolder
     /// <summary>Opens the model.</summary>
     public static CausalLM Load(string directory, Backend backend)
     {
+        Check(directory);
+        return CausalLM.Load(directory, backend);
+    }
+
+    /// <summary>Checks that there is a folder.</summary>
+    public static void Check(string directory)
+    {
         if (!Directory.Exists(directory))
             throw new LoraNetException(File.Exists(directory) ? $"--model {directory} is a file, not a model folder." : $"The model folder {directory} does not exist.", "Give a folder with config.json and safetensors weights.");
-        return CausalLM.Load(directory, backend);
     }
 
     /// <summary>The tokenizer in the folder, or null when the folder has none.</summary>

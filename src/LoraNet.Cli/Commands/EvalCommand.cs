@@ -4,10 +4,12 @@ using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using LoraNet.Adapters;
 using LoraNet.Cli.Output;
+using LoraNet.Cli.Runs;
 using LoraNet.Cli.Settings;
 using LoraNet.Data;
 using LoraNet.Formats;
 using LoraNet.Models;
+using LoraNet.Models.Encoders;
 using LoraNet.Tensors;
 using LoraNet.Training;
 
@@ -38,6 +40,8 @@ internal static class EvalCommand
         int batchSize = values.Integer("batch-size") ?? 8;
         if (batchSize < 1) throw values.Error("batch-size", "--batch-size must be at least 1.");
         using Backend backend = BackendFactory.Create(values, host);
+        ModelFolder.Check(modelFolder);
+        if (EncoderFamilies.Names.Contains(ModelConfig.Load(modelFolder).ModelType)) return RunClassifier(values, terminal, backend, batchSize, logitsPath);
         using CausalLM model = ModelFolder.Load(modelFolder, backend);
         if (values.Text("adapter") is { } adapter) AdapterFile.Load(adapter, model, trainable: false, warn: terminal.Warn);
         DataOptions options = DataReading.Options(values, model.Config) with { UntrainedRows = UntrainedRows.Keep };
@@ -64,6 +68,35 @@ internal static class EvalCommand
             ["seconds"] = seconds,
             ["device"] = backend.Name,
         });
+        return double.IsFinite(result.Loss) ? ExitCodes.Fine : throw new LoraNetException("The loss is not finite.", "The weights or the adapter hold values that overflow.");
+    }
+
+    private static int RunClassifier(SettingValues values, Terminal terminal, Backend backend, int batchSize, string? logitsPath)
+    {
+        string folder = values.Required("model"), path = values.Required("data");
+        using SequenceClassifier model = SequenceClassifier.Load(folder, backend);
+        if (values.Text("adapter") is { } adapter) AdapterFile.Load(adapter, model, trainable: false, warn: terminal.Warn);
+        else if (model.HasNewHead) throw new LoraNetException($"The model in {folder} has no classification head, so there is nothing to evaluate.", "Give a trained adapter with --adapter.");
+        DataOptions options = DataReading.Options(values, model.Config) with { LabelNames = ClassifierRun.LabelNames(model.Config) };
+        ClassificationSet data = ClassificationSet.Load(path, ModelFolder.Tokenizer(folder), options);
+        ClassifierRun.Check(data.Rows, model, path);
+        Stopwatch clock = Stopwatch.StartNew();
+        ClassificationResult result = Evaluator.Evaluate(model, data.Rows, batchSize);
+        double seconds = clock.Elapsed.TotalSeconds;
+        if (logitsPath is not null) SafetensorsWriter.Write(logitsPath, [SafetensorsEntry.FromSingles("logits", result.Logits.SelectMany(l => l).ToArray(), [result.Rows, model.Options.Labels])]);
+        IReadOnlyList<(string Name, double Value)> figures = ClassifierMetrics.Of(result, model.Options.Regression);
+        terminal.Table(["", ""],
+        [
+            ["loss", result.Loss.ToString("0.000000", System.Globalization.CultureInfo.InvariantCulture)],
+            .. figures.Select(f => (IReadOnlyList<string>)[f.Name.Replace('_', ' '), f.Value.ToString("0.0000", System.Globalization.CultureInfo.InvariantCulture)]),
+            ["rows", Format.Count(result.Rows)],
+            ["time", Format.Duration(seconds)],
+        ]);
+        JsonObject json = new() { ["loss"] = Number(result.Loss), ["rows"] = result.Rows };
+        foreach ((string name, double value) in figures) json[name] = Number(value);
+        json["seconds"] = seconds;
+        json["device"] = backend.Name;
+        terminal.Result(json);
         return double.IsFinite(result.Loss) ? ExitCodes.Fine : throw new LoraNetException("The loss is not finite.", "The weights or the adapter hold values that overflow.");
     }
 

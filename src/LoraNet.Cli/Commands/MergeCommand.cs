@@ -4,8 +4,11 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using LoraNet.Adapters;
 using LoraNet.Cli.Output;
+using LoraNet.Cli.Runs;
 using LoraNet.Cli.Settings;
+using LoraNet.Data;
 using LoraNet.Models;
+using LoraNet.Models.Encoders;
 using LoraNet.Tensors;
 
 namespace LoraNet.Cli.Commands;
@@ -40,13 +43,15 @@ internal static class MergeCommand
         foreach (string name in new[] { "device", "base-quantization", "threads", "low-memory" })
             if (values.Text(name) is { } text) device.Add(name, text, values.Origin(name));
         using Backend backend = BackendFactory.Create(device, host);
-        using CausalLM model = ModelFolder.Load(modelFolder, backend);
+        ModelFolder.Check(modelFolder);
+        bool classifier = EncoderFamilies.Names.Contains(ModelConfig.Load(modelFolder).ModelType);
+        using PretrainedModel model = Load(modelFolder);
         AdapterFile.Load(adapterFolder, model, trainable: false, warn: terminal.Warn);
         Stopwatch clock = Stopwatch.StartNew();
         ModelWriter.WriteMerged(model, modelFolder, output, dtype);
         double seconds = clock.Elapsed.TotalSeconds;
-        using CausalLM merged = ModelFolder.Load(output, backend);
-        (double difference, double largest) = ModelWriter.CompareLogits(model, merged, Probe(model.Options.VocabularySize));
+        using PretrainedModel merged = Load(output);
+        (double difference, double largest) = Compare(model, merged);
         long bytes = Directory.EnumerateFiles(output, "*.safetensors").Sum(f => new FileInfo(f).Length);
         terminal.Line(string.Create(CultureInfo.InvariantCulture, $"Merged into {output}: {Format.Bytes(bytes)} in {Format.Duration(seconds)}."));
         terminal.Line(string.Create(CultureInfo.InvariantCulture, $"Largest logit difference on {ProbeTokens} probe tokens: {difference:0.0e-0} (largest logit {largest:0.0})."));
@@ -60,6 +65,15 @@ internal static class MergeCommand
             ["seconds"] = seconds,
         });
         return ExitCodes.Fine;
+
+        PretrainedModel Load(string folder) => classifier ? SequenceClassifier.Load(folder, backend) : CausalLM.Load(folder, backend);
+    }
+
+    private static (double Difference, double Largest) Compare(PretrainedModel first, PretrainedModel second)
+    {
+        int[] probe = Probe(first.Config.VocabSize);
+        return first is CausalLM language ? ModelWriter.CompareLogits(language, (CausalLM)second, probe)
+            : ClassifierRun.Compare((SequenceClassifier)first, (SequenceClassifier)second, [new ClassificationRow(probe, null, null, 0)]);
     }
 
     // Any tokens serve; these are spread over the vocabulary and the same every time.

@@ -5,7 +5,7 @@ using LoraNet.Training;
 namespace LoraNet.Cli.Runs;
 
 /// <summary>One aligned line a log step, with the loss's z-score over the last steps, and a redrawn bar at a terminal.</summary>
-internal sealed class ProgressLines(Terminal terminal, int totalSteps, int logSteps, Func<long> memory)
+internal sealed class ProgressLines(Terminal terminal, int totalSteps, int logSteps, Func<double, string> describe, Func<long> memory)
 {
     private const int Window = 128;
     private readonly Queue<double> _losses = [];
@@ -25,7 +25,7 @@ internal sealed class ProgressLines(Terminal terminal, int totalSteps, int logSt
             terminal.Line(Invariant($"step {number}/{totalSteps} | loss {step.Loss,7:0.0000} ({z}) | gn {step.GradientNorm,6:0.000} | lr {step.LearningRate:0.00e-0} | {step.Milliseconds,7:0.0} ms")
                 + Invariant($" | {Format.Short(step.TokensPerSecond),6} tok/s | {Format.Bytes(memory()),9} | eta {Format.Duration(left)}"));
         }
-        if (step.EvalLoss is { } loss) terminal.Line(Invariant($"step {number}/{totalSteps} | held-out loss {loss:0.0000} | perplexity {Math.Exp(loss):0.###}"));
+        if (step.EvalLoss is { } loss) terminal.Line(Invariant($"step {number}/{totalSteps} | held-out loss {loss:0.0000} | {describe(loss)}"));
         if (!terminal.Rich) return;
         const int Width = 28;
         int done = (int)(Width * (long)step.Step / totalSteps);

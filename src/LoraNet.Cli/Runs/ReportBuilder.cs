@@ -19,7 +19,8 @@ internal static class ReportBuilder
         List<(string, string)> figures = [];
         if (last is not null) figures.Add(("training loss, first to last", $"{Short(history.Steps[0].Loss)} → {Short(last.Loss)}"));
         if (eval is not null) figures.Add(("held-out loss", facts.EvalBefore is { } before ? $"{Short(before)} → {Short(eval.Loss)}" : Short(eval.Loss)));
-        if (eval is not null) figures.Add(("held-out perplexity", Math.Exp(eval.Loss).ToString("0.##", CultureInfo.InvariantCulture)));
+        if (eval is not null && facts.Task is LanguageModelRun) figures.Add(("held-out perplexity", Math.Exp(eval.Loss).ToString("0.##", CultureInfo.InvariantCulture)));
+        foreach ((string name, double value) in facts.Measured) figures.Add(($"held-out {name.Replace('_', ' ')}", value.ToString("0.000", CultureInfo.InvariantCulture)));
         figures.Add(("steps", $"{facts.Trainer.State.CompletedSteps} of {facts.Trainer.TotalSteps}"));
         figures.Add(("trained parameters", Format.Short(facts.Adapter.ParameterCount)));
         if (history.Steps.Count > 0) figures.Add(("tokens per second, median", Format.Short(Median(history.Steps.Select(s => s.TokensPerSecond)))));
@@ -84,16 +85,16 @@ internal static class ReportBuilder
 
     private static ReportSection DataSection(RunFacts facts)
     {
-        long tokens = facts.Train.Rows.Sum(r => (long)r.InputIds.Length), trained = facts.Train.Rows.Sum(r => (long)r.TrainedTokens);
+        RunData data = facts.Task.Data;
         List<(string, string, string?)> rows =
         [
-            ("training rows", Format.Count(facts.Train.Rows.Count), null),
-            ("tokens", Format.Count(tokens), null),
-            ("trained tokens", $"{Format.Count(trained)} ({Format.Percent(trained / (double)Math.Max(1, tokens))})", null),
-            ("longest row", Format.Count(facts.Train.Rows.Max(r => r.InputIds.Length)), null),
-            ("rows cut to length", Format.Count(facts.Train.Report.Truncated), null),
+            ("training rows", Format.Count(data.Rows), data.Batches < data.Rows ? $"packed into {Format.Count(data.Batches)}" : null),
+            ("tokens", Format.Count(data.Tokens), null),
+            ($"trained {facts.Task.Unit}", facts.Task is LanguageModelRun ? $"{Format.Count(data.Trained)} ({Format.Percent(data.Trained / (double)Math.Max(1, data.Tokens))})" : Format.Count(data.Trained), null),
+            ("longest row", Format.Count(data.Longest), null),
+            ("rows cut to length", Format.Count(data.Truncated), null),
         ];
-        if (facts.Held.Count > 0) rows.Add(("held-out rows", Format.Count(facts.Held.Count), $"{Format.Count(facts.Held.Sum(r => (long)r.TrainedTokens))} trained tokens"));
+        if (data.Held > 0) rows.Add(("held-out rows", Format.Count(data.Held), $"{Format.Count(data.HeldTrained)} trained {facts.Task.Unit}"));
         return new ReportSection("Data", rows);
     }
 

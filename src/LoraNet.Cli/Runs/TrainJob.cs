@@ -4,8 +4,6 @@ using System.Text.Json.Nodes;
 using LoraNet.Adapters;
 using LoraNet.Cli.Output;
 using LoraNet.Cli.Settings;
-using LoraNet.Data;
-using LoraNet.Data.Packing;
 using LoraNet.Formats;
 using LoraNet.Lora;
 using LoraNet.Models;
@@ -32,20 +30,21 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
     public async Task<int> RunAsync()
     {
         Stopwatch clock = Stopwatch.StartNew();
-        string modelFolder = values.Required("model"), dataPath = values.Required("data"), output = values.Required("output");
+        string modelFolder = values.Required("model"), output = values.Required("output");
+        values.Required("data");
         OutputFolder.Check(output, modelFolder);
         RefuseUnsupported();
-        using Backend backend = BackendFactory.Create(values, host);
-        using CausalLM model = ModelFolder.Load(modelFolder, backend);
-        LoraAdapter adapter = CreateAdapter(model);
         TrainingOptions options = SettingReaders.ReadTraining(values);
+        using Backend backend = BackendFactory.Create(values, host);
+        ModelFolder.Check(modelFolder);
         Tokenizer? tokenizer = ModelFolder.Tokenizer(modelFolder);
+        using RunTask task = RunTask.Open(values, backend, tokenizer, options, host.Stop);
+        PretrainedModel model = task.Model;
+        foreach (string warning in task.Warnings) Note(warning);
         int maxLength = DataReading.MaxLength(values, model.Config);
         if (maxLength > model.Config.MaxPositionEmbeddings) Note($"--max-length {maxLength} is beyond the {model.Config.MaxPositionEmbeddings} positions the model was made for.");
-        (DataSet train, IReadOnlyList<TokenRow> held) = LoadData(model, tokenizer, dataPath, options);
-        IReadOnlyList<PackedRow> rows = values.Switch("packing") ? RowPacker.Pack(train.Rows, maxLength, keepOrder: !options.Shuffle) : PackedRow.Single(train.Rows);
-        using LoraTrainer trainer = new(model, rows, options, held);
-
+        LoraAdapter adapter = CreateAdapter(task);
+        using LoraTrainer trainer = new(task.Task, options);
         int logSteps = values.Integer("log-steps") ?? Math.Max(1, trainer.TotalSteps / 40);
         if (logSteps < 1) throw values.Error("log-steps", "--log-steps must be at least 1.");
 
@@ -54,14 +53,14 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         bool resumed = Resume(store, trainer);
         WriteRecipe(output, adapter, maxLength, logSteps);
         using MetricsLog metrics = resumed ? MetricsLog.Resume(Path.Combine(output, "metrics.jsonl"), trainer.State.CompletedSteps, _history) : MetricsLog.Create(Path.Combine(output, "metrics.jsonl"));
-        ShowHeader(model, adapter, trainer, train, held.Count, resumed);
+        ShowHeader(task, adapter, trainer, resumed);
 
-        Samples? samples = tokenizer is null || model.ActiveAdapters.Count == 0 ? null : new Samples(held.Count > 0 ? held : train.Rows, tokenizer, model);
+        Samples? samples = task.CreateSamples();
         if (tokenizer is null) Note("The model folder has no tokenizer: tokenizer files and samples are left out.");
-        (double? evalBefore, IReadOnlyList<string> before) = MeasureBase(model, trainer, held, samples, resumed);
+        (double? evalBefore, IReadOnlyList<string> before) = MeasureBase(task, trainer, samples, resumed);
 
         double? firstStep = null;
-        ProgressLines progress = new(terminal, trainer.TotalSteps, logSteps, () => backend.IsHost ? Environment.WorkingSet : backend.PeakBytes);
+        ProgressLines progress = new(terminal, trainer.TotalSteps, logSteps, task.Describe, () => backend.IsHost ? Environment.WorkingSet : backend.PeakBytes);
         // Metrics are written when a step is done, before its checkpoint, so that a checkpoint never knows more than metrics.jsonl.
         Immediate record = new(step =>
         {
@@ -80,9 +79,10 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         if (tokenizer is not null) ModelFolder.CopyTokenizer(modelFolder, output);
         string? best = trainer.State.BestStep > 0 && Directory.Exists(store.Folder(trainer.State.BestStep)) ? store.Folder(trainer.State.BestStep) : null;
         TrainerStateFile.Write(Path.Combine(output, "trainer_state.json"), _history, options, trainer.TotalSteps, logSteps, seconds, best);
-        (double Difference, double Largest)? merge = interrupted ? null : CompareMerged(model, held.Count > 0 ? held[0] : train.Rows[0]);
-        IReadOnlyList<ReportSample> pairs = samples is null ? [] : samples.Pair(before, samples.Continue(model));
-        RunFacts facts = new(modelFolder, model, adapter, trainer, train, held, options, seconds, firstStep, evalBefore, merge, pairs, interrupted, backend);
+        (double Difference, double Largest)? merge = interrupted ? null : CompareMerged(task);
+        IReadOnlyList<ReportSample> pairs = samples is null ? [] : samples.Pair(before, samples.Continue((CausalLM)model));
+        IReadOnlyList<(string Name, double Value)> measured = interrupted ? [] : task.Measure(options.BatchSize);
+        RunFacts facts = new(modelFolder, task, adapter, trainer, options, seconds, firstStep, evalBefore, merge, pairs, measured, interrupted, backend);
         ReportBuilder.Write(Path.Combine(output, "report.html"), facts, values, _history, _notes);
         ShowEnd(facts, output);
         terminal.Result(facts.ToJson(output, _history));
@@ -94,38 +94,19 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         if (values.Switch("profile")) throw values.Error("profile", "--profile is not supported yet.", "Leave it out.");
     }
 
-    private LoraAdapter CreateAdapter(CausalLM model)
+    private LoraAdapter CreateAdapter(RunTask task)
     {
+        PretrainedModel model = task.Model;
         if (values.Switch("full"))
         {
             if (values.IsSet("adapter")) throw new LoraNetException("--full trains every weight, so --adapter has no place.", "Choose one of them.");
             return model.Attach(AdapterBuilder.CreateFull(model));
         }
         Func<LoraConfig, LoraConfig>? change = values.Text("adapter") is { } folder ? AdapterLayer.Apply(values, folder) : null;
-        Preset.Apply(values, model.Backend.Name, BackendFactory.DeviceBytes(model.Backend), Commands.PlanCommand.AttentionNames(model.Options));
+        Preset.Apply(values, model.Backend.Name, BackendFactory.DeviceBytes(model.Backend), task.Attention);
         if (change is not null) return AdapterFile.Load(values.Required("adapter"), model, trainable: true, warn: Note, change: change);
         LoraConfig config = SettingReaders.ReadLora(values) with { BaseModelNameOrPath = values.Required("model") };
         return model.AddAdapter(config, seed: SettingReaders.ReadTraining(values).Seed);
-    }
-
-    private (DataSet Train, IReadOnlyList<TokenRow> Held) LoadData(CausalLM model, Tokenizer? tokenizer, string path, TrainingOptions options)
-    {
-        DataOptions data = DataReading.Options(values, model.Config) with { ValidationSeed = options.Seed };
-        if (values.Text("eval-data") is { } evalPath)
-        {
-            if (values.IsSet("val-split")) throw values.Error("val-split", "--val-split and --eval-data exclude each other.", "Choose one of them.");
-            DataSet rows = Load(path, data, "");
-            return (rows, Load(evalPath, data with { Split = Directory.Exists(evalPath) ? DataSplit.Validation : DataSplit.Train, UntrainedRows = UntrainedRows.Keep }, "held-out data: ").Rows);
-        }
-        DataSet train = Load(path, data with { ValidationShare = values.Number("val-split") ?? 0 }, "");
-        return (train, train.Validation?.Rows ?? []);
-
-        DataSet Load(string file, DataOptions with, string what)
-        {
-            DataSet set = DataReading.Load(file, tokenizer, with, model, host.Stop);
-            foreach (string warning in set.Report.Warnings) Note(what + warning);
-            return set;
-        }
     }
 
     private bool Resume(CheckpointStore store, LoraTrainer trainer)
@@ -148,13 +129,13 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         return true;
     }
 
-    private (double? Loss, IReadOnlyList<string> Texts) MeasureBase(CausalLM model, LoraTrainer trainer, IReadOnlyList<TokenRow> held, Samples? samples, bool resumed)
+    private (double? Loss, IReadOnlyList<string> Texts) MeasureBase(RunTask task, LoraTrainer trainer, Samples? samples, bool resumed)
     {
         // A resumed run measures its starting point only where that is the base model.
-        using IDisposable? off = resumed && !values.IsSet("adapter") ? model.DisableAdapter() : null;
-        double? loss = held.Count > 0 && (!resumed || off is not null) ? trainer.EvaluateHeldOut().Loss : null;
-        if (loss is { } l) terminal.Line(FormattableString.Invariant($"before training | held-out loss {l:0.0000} | perplexity {Math.Exp(l):0.###}"));
-        return (loss, samples?.Continue(model) ?? []);
+        using IDisposable? off = resumed && !values.IsSet("adapter") ? task.Model.DisableAdapter() : null;
+        double? loss = task.Data.Held > 0 && (!resumed || off is not null) ? trainer.EvaluateHeldOut().Loss : null;
+        if (loss is { } l) terminal.Line(FormattableString.Invariant($"before training | held-out loss {l:0.0000} | {task.Describe(l)}"));
+        return (loss, samples?.Continue((CausalLM)task.Model) ?? []);
     }
 
     private void Record(StepResult step, MetricsLog metrics)
@@ -177,7 +158,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         Note(string.Create(CultureInfo.InvariantCulture, $"The adapter is that of step {best}, which had the best held-out loss ({trainer.State.BestEvalLoss:0.0000})."));
     }
 
-    private void SaveModel(CausalLM model, LoraAdapter adapter, string modelFolder, string output)
+    private void SaveModel(PretrainedModel model, LoraAdapter adapter, string modelFolder, string output)
     {
         if (!values.Switch("full"))
         {
@@ -191,18 +172,16 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         Directory.Delete(aside);
     }
 
-    private (double Difference, double Largest)? CompareMerged(CausalLM model, TokenRow row)
+    private (double Difference, double Largest)? CompareMerged(RunTask task)
     {
-        if (model.BaseParameterCount > LargestMergeCheck)
+        if (task.Model.BaseParameterCount > LargestMergeCheck)
         {
             Note("The model is large: 'loranet merge' compares the merged model when it writes it.");
             return null;
         }
         try
         {
-            using CausalLM merged = model.MergeAndUnload();
-            int[] probe = row.AttentionMask?.Contains(0) == true ? [.. row.InputIds.Where((_, i) => row.AttentionMask[i] != 0)] : row.InputIds;
-            return ModelWriter.CompareLogits(model, merged, probe[..Math.Min(64, probe.Length)]);
+            return task.CompareMerged();
         }
         catch (LoraNetException e)
         {
@@ -223,8 +202,9 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         AtomicFile.WriteAllText(Path.Combine(output, "recipe.resolved.yaml"), RecipeWriter.Write(values, resolved));
     }
 
-    private void ShowHeader(CausalLM model, LoraAdapter adapter, LoraTrainer trainer, DataSet train, int held, bool resumed)
+    private void ShowHeader(RunTask task, LoraAdapter adapter, LoraTrainer trainer, bool resumed)
     {
+        (PretrainedModel model, RunData data) = (task.Model, task.Data);
         terminal.Heading(resumed ? "LoraNet training, resumed" : "LoraNet training");
         long parameters = model.BaseParameterCount;
         List<IReadOnlyList<string>> rows =
@@ -232,7 +212,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
             ["model", $"{values.Required("model")} ({model.Config.ModelType}, {Format.Short(parameters)} parameters)"],
             ["trained", values.Switch("full") ? $"every weight: {Format.Count(adapter.ParameterCount)}"
                 : $"{Format.Count(adapter.ParameterCount)} ({Format.Percent(adapter.ParameterCount / (double)(parameters + adapter.ParameterCount))}), r {adapter.Config.Rank}, alpha {Format.Exact(adapter.Config.Alpha)}, {adapter.Layers.Count} modules"],
-            ["data", $"{Format.Count(train.Rows.Count)} rows, {Format.Count(train.Rows.Sum(r => (long)r.TrainedTokens))} trained tokens, longest {train.Report.Longest}" + (trainer.Order.Count < train.Rows.Count ? $", packed into {Format.Count(trainer.Order.Count)} rows" : "") + (held > 0 ? $"; {Format.Count(held)} held out" : "")],
+            ["data", $"{Format.Count(data.Rows)} rows, {Format.Count(data.Trained)} trained {task.Unit}, longest {data.Longest}" + (data.Batches < data.Rows ? $", packed into {Format.Count(data.Batches)} rows" : "") + (data.Held > 0 ? $"; {Format.Count(data.Held)} held out" : "")],
             ["steps", $"{trainer.TotalSteps} of {trainer.Options.BatchSize * trainer.Options.GradientAccumulation} rows, {trainer.Schedule.Kind} schedule, learning rate {Format.Exact(trainer.Options.LearningRate)}"],
             ["device", model.Backend.Name],
         ];
@@ -252,6 +232,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         if (facts.FirstStepMilliseconds is { } first) terminal.Line(FormattableString.Invariant($"First step after {first / 1000:0.0} s; {_history.Steps.Count} steps in {Format.Duration(facts.Seconds)}."));
         if (_history.Steps.Count > 0) terminal.Line(FormattableString.Invariant($"Loss {_history.Steps[0].Loss:0.0000} -> {_history.Steps[^1].Loss:0.0000}.")
             + (facts.EvalBefore is { } b && _history.Evaluations.Count > 0 ? FormattableString.Invariant($" Held-out loss {b:0.0000} -> {_history.Evaluations[^1].Loss:0.0000}.") : ""));
+        if (facts.Measured.Count > 0) terminal.Line("Held-out " + string.Join(", ", facts.Measured.Select(f => FormattableString.Invariant($"{f.Name.Replace('_', ' ')} {f.Value:0.0000}"))) + ".");
         if (facts.Merge is { } m) terminal.Line(FormattableString.Invariant($"Merged into the weights, logits differ by at most {m.Difference:0.0e-0} (largest logit {m.Largest:0.0})."));
         terminal.Line(facts.Interrupted ? $"Stopped after step {facts.Trainer.State.CompletedSteps}; continue with --resume. Output: {output}" : $"Output: {output} (report.html shows the run)");
     }
