@@ -20,15 +20,15 @@ internal sealed class ClassifierRun : RunTask
     public ClassifierRun(SettingValues values, Backend backend, ModelConfig config, Tokenizer? tokenizer, TrainingOptions options)
     {
         if (values.Switch("packing")) throw values.Error("packing", "--packing has no meaning for a classifier.", "Leave it out.");
-        DataOptions data = DataReading.Options(values, config) with { LabelNames = LabelNames(config) };
-        ClassificationSet train = ClassificationSet.Load(values.Required("data"), tokenizer, data);
-        ClassificationSet? held = null;
+        DataOptions data = DataReading.Options(values, config) with { LabelNames = LabelNames(config), ValidationSeed = options.Seed };
+        ClassificationSet train = ClassificationSet.Load(values.Required("data"), tokenizer, values.IsSet("eval-data") ? data : data with { ValidationShare = values.Number("val-split") ?? 0 });
+        ClassificationSet? held = train.Validation;
         if (values.Text("eval-data") is { } evalPath)
         {
             if (values.IsSet("val-split")) throw values.Error("val-split", "--val-split and --eval-data exclude each other.", "Choose one of them.");
             held = ClassificationSet.Load(evalPath, tokenizer, data with { LabelNames = train.LabelNames ?? data.LabelNames, Split = Directory.Exists(evalPath) ? DataSplit.Validation : DataSplit.Train });
         }
-        (_rows, _held) = held is not null ? (train.Rows, held.Rows) : Split(values, train.Rows, options);
+        (_rows, _held) = (train.Rows, held?.Rows ?? []);
         _model = Open(values.Required("model"), backend, config, train, options.Seed);
         try
         {
@@ -101,17 +101,5 @@ internal sealed class ClassifierRun : RunTask
         model.Dispose();
         string[] names = train.IsRegression ? ["LABEL_0"] : [.. Enumerable.Range(0, Math.Max(2, train.Classes)).Select(i => train.LabelNames?[i] ?? $"LABEL_{i}")];
         return SequenceClassifier.Load(folder, backend, names, seed);
-    }
-
-    private static (IReadOnlyList<ClassificationRow> Train, IReadOnlyList<ClassificationRow> Held) Split(SettingValues values, IReadOnlyList<ClassificationRow> rows, TrainingOptions options)
-    {
-        double share = values.Number("val-split") ?? 0;
-        if (share == 0) return (rows, []);
-        if (share is < 0 or >= 1) throw values.Error("val-split", string.Create(CultureInfo.InvariantCulture, $"--val-split is {share}; it must be in [0, 1)."));
-        int count = (int)Math.Round(rows.Count * share);
-        if (count == 0 || count == rows.Count) throw values.Error("val-split", $"--val-split leaves no {(count == 0 ? "held-out" : "training")} row of {rows.Count}.", "Change the share or give --eval-data.");
-        int[] order = new RowOrder(rows.Count, rows.Count, options.Seed ^ 0x5EED, shuffle: true).Rows(0).ToArray();
-        HashSet<int> held = [.. order[^count..]];
-        return ([.. rows.Where((_, i) => !held.Contains(i))], [.. rows.Where((_, i) => held.Contains(i))]);
     }
 }
