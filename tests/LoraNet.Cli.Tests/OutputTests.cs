@@ -84,6 +84,30 @@ public sealed class OutputTests
     }
 
     [Fact]
+    public void CombinedAdaptersAreTheirWeightedSum()
+    {
+        using Scratch scratch = new();
+        string rows = TinyRun.Rows(scratch, 20), one = scratch.Path("one"), two = scratch.Path("two");
+        Cli.Run(TinyRun.Train(rows, one)).Ok();
+        Cli.Run(TinyRun.Train(rows, two, "--seed", "7")).Ok();
+        // Half of each of two equal adapters is that adapter; an adapter and its negative are nothing.
+        string same = Combine("same", one, one, "0.5,0.5"), none = Combine("none", two, two, "1,-1");
+        Assert.Equal(Loss(one), Loss(same), 1e-5);
+        Assert.Equal(Loss(null), Loss(none), 1e-5);
+        CliResult cat = Cli.Run("adapter", "combine", "--model", TinyRun.Model, "-a", one, "-a", two, "--weights", "0.7,0.4", "--type", "cat", "-o", scratch.Path("cat"), "--json").Ok();
+        Assert.Equal(8, cat.Json.GetProperty("largest_rank").GetInt32());
+        Assert.Equal(Loss(Combine("linear", one, two, "0.7,0.4")), Loss(scratch.Path("cat")), 1e-5);
+
+        string Combine(string name, string a, string b, string weights)
+        {
+            Cli.Run("adapter", "combine", "--model", TinyRun.Model, "--adapter", a, "--adapter", b, "--weights", weights, "-o", scratch.Path(name)).Ok();
+            return scratch.Path(name);
+        }
+
+        double Loss(string? adapter) => Cli.Run(["eval", "--model", TinyRun.Model, "--data", rows, "--json", .. adapter is null ? Array.Empty<string>() : ["--adapter", adapter]]).Ok().Json.GetProperty("loss").GetDouble();
+    }
+
+    [Fact]
     public void FullTrainingWritesAPlainModel()
     {
         using Scratch scratch = new();

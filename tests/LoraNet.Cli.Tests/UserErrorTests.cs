@@ -110,6 +110,11 @@ public sealed class UserErrorTests
         { "bench without config", ["bench", "train"], ["--config"] },
         { "bench too long", ["bench", "train", "--config", "{model}", "--sequence-length", "100000000"], ["sequence-length"] },
         { "inspect nothing", ["adapter", "inspect", "/no/adapter"], ["/no/adapter"] },
+        { "combine without adapters", ["adapter", "combine", "--model", "{model}", "-o", "{out}"], ["--adapter"] },
+        { "combine with one weight too few", ["adapter", "combine", "--model", "{model}", "-a", "{adapter}", "-a", "{adapter}", "--weights", "1", "-o", "{out}"], ["weight"] },
+        { "combine in an unknown way", ["adapter", "combine", "--model", "{model}", "-a", "{adapter}", "--type", "lineer", "-o", "{out}"], ["lineer", "linear"] },
+        { "combine over an adapter", ["adapter", "combine", "--model", "{model}", "-a", "{adapter}", "-o", "{adapter}"], ["one of the adapters"] },
+        { "ties without density", ["adapter", "combine", "--model", "{model}", "-a", "{adapter}", "--type", "ties", "-o", "{out}"], ["density"] },
         { "logits below a file", ["eval", "--model", "{model}", "--data", "{rows}", "--logits", "{rows}/x.safetensors"], ["rows.jsonl"] },
         { "data preview without data", ["data", "preview", "--model", "{model}"], ["--data"] },
     };

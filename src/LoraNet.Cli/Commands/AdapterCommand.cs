@@ -13,7 +13,7 @@ internal static class AdapterCommand
 {
     public static Command Create(CommandContext context)
     {
-        Command adapter = new("adapter", "Look into adapters.");
+        Command adapter = new("adapter", "Look into adapters and combine them.");
         Command inspect = new("inspect", "Settings, tensors and their norms.");
         Argument<string> folder = new("folder") { Description = "An adapter folder." };
         Option<bool> json = AllCommands.JsonOption();
@@ -21,6 +21,7 @@ internal static class AdapterCommand
         inspect.Add(json);
         inspect.SetAction((parse, _) => Task.FromResult(Inspect(parse.GetValue(folder)!, context.Terminal(parse.GetValue(json)))));
         adapter.Add(inspect);
+        adapter.Add(CombineCommand.Create(context));
         return adapter;
     }
 

@@ -88,7 +88,7 @@ internal sealed class SettingValues(IReadOnlyList<Setting> settings)
         }
 
         // The scheduler's names are written with underscores elsewhere; the biases are written so here.
-        string Normal(string value) => setting.Choices.Contains(value) ? value : value.Replace('_', '-').ToLowerInvariant();
+        string Normal(string value) => setting.Choices.FirstOrDefault(c => c.Replace('_', '-').Equals(value.Replace('_', '-'), StringComparison.OrdinalIgnoreCase)) ?? value;
     }
 
     private static long? ParseInteger(string text) =>
