@@ -26,7 +26,7 @@ public static class AdapterFile
         }
         AdapterTensors.Write(Path.Combine(directory, TensorFileName), adapter);
         bool fanInFanOut = adapter.Layers.Keys.Any(path => model.Find(path) is LinearModule { Weight.Transposed: true });
-        LoraConfig config = adapter.Config with { TargetModules = Explicit(model, adapter) };
+        LoraConfig config = Stored(adapter) with { TargetModules = Explicit(model, adapter) };
         AdapterConfigJson.Write(Path.Combine(directory, AdapterConfigJson.FileName), PeftAdapterConfig.From(config, fanInFanOut));
     }
 
@@ -67,6 +67,24 @@ public static class AdapterFile
         string path = Path.Combine(directory, AdapterConfigJson.FileName);
         if (!File.Exists(path)) throw new LoraNetException($"'{directory}' has no {AdapterConfigJson.FileName}, so it is not an adapter.", "Give the folder that PEFT or loranet wrote.");
         return AdapterConfigJson.Read(path).ToLoraConfig(path);
+    }
+
+    /// <summary>The settings that fit the stored tensors: twice the ranks, at equal scaling, for layers that carry a part of the base.</summary>
+    private static LoraConfig Stored(LoraAdapter adapter)
+    {
+        if (!adapter.Layers.Values.Any(l => l.Initial is not null)) return adapter.Config;
+        double factor = adapter.Config.UseRsLora ? Math.Sqrt(2) : 2;
+        List<LoraLayer> whole = [.. adapter.Layers.Values.Where(l => l.Initial is null)];
+        double Alpha(LoraLayer l) => l.BaseScaling * (adapter.Config.UseRsLora ? Math.Sqrt(l.Rank) : l.Rank);
+        return adapter.Config with
+        {
+            Init = LoraInit.KaimingUniform,
+            Rank = 2 * adapter.Config.Rank,
+            Alpha = factor * adapter.Config.Alpha,
+            // The first match wins, so layers without such a part (embeddings) come first.
+            RankPattern = [.. whole.Select(l => KeyValuePair.Create(l.ModulePath, l.Rank)), .. adapter.Config.RankPattern.Select(p => KeyValuePair.Create(p.Key, 2 * p.Value))],
+            AlphaPattern = [.. whole.Select(l => KeyValuePair.Create(l.ModulePath, Alpha(l))), .. adapter.Config.AlphaPattern.Select(p => KeyValuePair.Create(p.Key, factor * p.Value))],
+        };
     }
 
     /// <summary>all-linear as names, as PEFT writes it: the last parts of the adapted paths where they select the same modules, else whole paths.</summary>

@@ -6,7 +6,8 @@ using LoraNet.Tensors;
 namespace LoraNet.Adapters;
 
 /// <summary>
-/// The tensors of adapter_model.safetensors: each parameter under <c>base_model.model.</c> + its Hugging Face name, in F32.
+/// The tensors of adapter_model.safetensors: each parameter under <c>base_model.model.</c> + its Hugging Face name, in F32,
+/// layers of PiSSA and OLoRA as plain LoRA of twice the rank.
 /// Reading accepts F32, F16 and BF16, and ignores PEFT's copies of base weights (<c>….base_layer.weight</c>).
 /// </summary>
 public static class AdapterTensors
@@ -17,8 +18,7 @@ public static class AdapterTensors
     /// <summary>Writes the file, atomically; refuses non-finite values.</summary>
     public static void Write(string path, LoraAdapter adapter)
     {
-        IEnumerable<SafetensorsEntry> entries = adapter.Parameters.DistinctBy(p => p.Name)
-            .Select(p => SafetensorsEntry.FromSingles(Prefix + p.Name, p.ToFile(), p.FileShape));
+        IEnumerable<SafetensorsEntry> entries = StoredTensor.Of(adapter).Select(t => SafetensorsEntry.FromSingles(Prefix + t.Name, t.Get(), t.Shape));
         SafetensorsWriter.Write(path, entries, refuseNonFinite: true);
     }
 
@@ -27,10 +27,9 @@ public static class AdapterTensors
     public static void Read(string path, LoraAdapter adapter)
     {
         using SafetensorsFile file = SafetensorsFile.Open(path);
-        Dictionary<string, Parameter> wanted = [];
-        foreach (Parameter parameter in adapter.Parameters) wanted.TryAdd(Prefix + parameter.Name, parameter);
+        Dictionary<string, StoredTensor> wanted = StoredTensor.Of(adapter).ToDictionary(t => Prefix + t.Name);
         List<string> unexpected = [.. file.Tensors.Keys.Where(name => !wanted.ContainsKey(name) && !IsBaseCopy(name))];
-        foreach ((string name, Parameter parameter) in wanted)
+        foreach ((string name, StoredTensor target) in wanted)
         {
             if (!file.Tensors.TryGetValue(name, out HostTensor? tensor))
             {
@@ -38,12 +37,15 @@ public static class AdapterTensors
                 throw new LoraNetException($"{path}: tensor '{name}' is missing, though adapter_config.json implies it.",
                     near.Count > 0 ? $"Nearest in the file: {string.Join(", ", near)}." : "The file belongs to another model or configuration.");
             }
-            if (!tensor.Shape.SequenceEqual(parameter.FileShape))
-                throw new LoraNetException($"{path}: tensor '{name}' has shape [{string.Join(", ", tensor.Shape.ToArray())}]; this model and adapter_config.json need [{string.Join(", ", parameter.FileShape)}].",
+            // PEFT stores A and B of PiSSA and OLoRA without the part that it took from the base; that part was computed anew.
+            bool ownOnly = target.Shape.Length == 2 && !tensor.Shape.SequenceEqual(target.Shape) && tensor.Shape.SequenceEqual(target.Own.FileShape);
+            if (!ownOnly && !tensor.Shape.SequenceEqual(target.Shape))
+                throw new LoraNetException($"{path}: tensor '{name}' has shape [{string.Join(", ", tensor.Shape.ToArray())}]; this model and adapter_config.json need [{string.Join(", ", target.Shape)}].",
                     "The adapter belongs to another base model, or its rank differs from adapter_config.json.");
             if (!tensor.DType.IsFloat()) throw new LoraNetException($"{path}: tensor '{name}' has type {tensor.DType}; a floating-point type was expected.");
             if (tensor.FindNonFinite() >= 0) throw new LoraNetException($"{path}: tensor '{name}' contains NaN or infinity.", "The adapter is damaged; train it again or use an earlier checkpoint.");
-            parameter.FromFile(tensor.ToArray());
+            if (ownOnly) target.Own.FromFile(tensor.ToArray());
+            else target.Set(tensor.ToArray());
         }
         if (unexpected.Count > 0)
         {

@@ -114,7 +114,8 @@ public sealed record PeftAdapterConfig
     /// <exception cref="LoraNetException">The adapter needs something that is not supported.</exception>
     public LoraConfig ToLoraConfig(string source = AdapterConfigJson.FileName)
     {
-        if (InitChangesBase)
+        // PiSSA and OLoRA can be computed again from the base; the others depend on chance or data.
+        if (InitChangesBase && InitLoraWeights is not ("pissa" or "olora"))
             throw new LoraNetException($"{source}: \"init_lora_weights\" is \"{InitLoraWeights}\", which changed the base weights, so A and B do not fit the base model in its folder.",
                 "Convert the adapter to plain LoRA in PEFT: save_pretrained(..., path_initial_model_for_weight_conversion=...).");
         if (TargetParameters is not null) throw Unsupported("target_parameters");
@@ -136,7 +137,13 @@ public sealed record PeftAdapterConfig
             AlphaPattern = AlphaPattern,
             LayersToTransform = LayersToTransform,
             LayersPattern = LayersPattern,
-            Init = InitLoraWeights == "gaussian" ? LoraInit.Gaussian : LoraInit.KaimingUniform,
+            Init = InitLoraWeights switch
+            {
+                "gaussian" => LoraInit.Gaussian,
+                "pissa" => LoraInit.Pissa,
+                "olora" => LoraInit.Olora,
+                _ => LoraInit.KaimingUniform,
+            },
             TaskType = TaskType ?? "CAUSAL_LM",
             BaseModelNameOrPath = BaseModelNameOrPath,
         };

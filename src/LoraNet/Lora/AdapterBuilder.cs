@@ -104,14 +104,22 @@ public static class AdapterBuilder
                 new Parameter(backend, path + ".lora_embedding_B", ParameterKind.LoraB, b, [dim, rank]), null, null);
         }
         LinearModule linear = (LinearModule)target.Module;
-        (float[] down, float[] up) = LoraInitializer.Linear(config.Init, linear.In, linear.Out, rank, seed, path);
+        bool takes = WeightInitializer.TakesFromBase(config.Init);
+        (float[] down, float[] up) = takes
+            ? WeightInitializer.FromBase(config.Init, linear, rank, target.Scaling)
+            : LoraInitializer.Linear(config.Init, linear.In, linear.Out, rank, seed, path);
         Parameter pa = new(backend, path + ".lora_A.weight", ParameterKind.LoraA, down, [rank, linear.In]);
         Parameter pb = new(backend, path + ".lora_B.weight", ParameterKind.LoraB, up, [linear.Out, rank]);
         Parameter? bias = config.LoraBias ? new Parameter(backend, path + ".lora_B.bias", ParameterKind.LoraBias, new float[linear.Out], [linear.Out]) : null;
         Parameter? magnitude = config.UseDora ? new Parameter(backend, path + ".lora_magnitude_vector", ParameterKind.Magnitude, new float[linear.Out], [linear.Out]) : null;
-        LoraLayer layer = new(path, name, target.Scaling, (float)config.Dropout, pa, pb, bias, magnitude);
+        LoraLayer layer = new(path, name, target.Scaling, (float)config.Dropout, pa, pb, bias, magnitude)
+        {
+            Initial = takes ? new LoraLayer(path, name, -target.Scaling, 0, Frozen(pa, down), Frozen(pb, up), null, null) : null,
+        };
         if (magnitude is not null) InitialiseMagnitude(linear, layer);
         return layer;
+
+        Parameter Frozen(Parameter like, float[] values) => new(backend, like.Name + ".initial", like.Kind, values, like.FileShape);
     }
 
     private static void InitialiseMagnitude(LinearModule linear, LoraLayer layer)

@@ -11,6 +11,12 @@ public enum LoraInit
     Gaussian,
     /// <summary>A ~ U(±1/√in), B ~ U(±1/√r): not a no-op; for tests.</summary>
     Random,
+    /// <summary>The r largest singular triples of W move into the adapter (Meng et al., 2024).</summary>
+    Pissa,
+    /// <summary>The first r columns of W's QR decomposition move into the adapter (Büyükakyüz, 2024).</summary>
+    Olora,
+    /// <summary>A and B from orthogonal subspaces, so that B·A = 0 though neither is zero; even ranks only.</summary>
+    Orthogonal,
 }
 
 /// <summary>Which base biases are trained with the adapter.</summary>
@@ -113,6 +119,8 @@ public sealed record LoraConfig
             throw new LoraNetException("layers_to_transform needs target_modules as a list of names.", "Give names, or put the layer numbers into the regular expression.");
         if (LayersPattern is not null && LayersToTransform is null)
             throw new LoraNetException("layers_pattern was given without layers_to_transform.", "Add --layers-to-transform.");
+        if (UseDora && WeightInitializer.TakesFromBase(Init))
+            throw new LoraNetException($"use_dora and the {Init} initialisation exclude each other: DoRA's magnitudes belong to the whole base weight.", "Choose one.");
         if (UseDora && LoraBias) throw new LoraNetException("use_dora and lora_bias exclude each other.", "Choose one.");
     }
 }

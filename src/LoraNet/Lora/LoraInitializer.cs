@@ -11,6 +11,7 @@ public static class LoraInitializer
     /// <summary>A [r, in] and B [out, r] of a linear layer.</summary>
     public static (float[] A, float[] B) Linear(LoraInit init, int inputs, int outputs, int rank, ulong seed, string path)
     {
+        if (init == LoraInit.Orthogonal) return WeightInitializer.OrthogonalPair(inputs, outputs, rank, seed, path);
         float[] a = new float[(long)rank * inputs], b = new float[(long)outputs * rank];
         switch (init)
         {
@@ -28,7 +29,7 @@ public static class LoraInitializer
                 Uniform(a, 1 / Math.Sqrt(inputs), seed, path + ".A");
                 Uniform(b, 1 / Math.Sqrt(rank), seed, path + ".B");
                 break;
-            default: throw new ArgumentOutOfRangeException(nameof(init));
+            default: throw new ArgumentOutOfRangeException(nameof(init), init, "This initialisation needs the base weight.");
         }
         return (a, b);
     }

@@ -6,6 +6,8 @@ namespace LoraNet.Lora;
 /// <summary>One adapter's tensors over one module (Hu et al., 2021): ΔW = scaling · B·A.</summary>
 public sealed class LoraLayer : IDisposable
 {
+    private double _multiplier = 1;
+
     /// <summary>Creates the layer over existing parameters.</summary>
     public LoraLayer(string modulePath, string adapter, double scaling, float dropout, Parameter a, Parameter b, Parameter? bias, Parameter? magnitude)
     {
@@ -22,7 +24,15 @@ public sealed class LoraLayer : IDisposable
     public double BaseScaling { get; }
 
     /// <summary>A factor on the scaling that callers may set; 1 by default, 0 switches the layer off.</summary>
-    public double Multiplier { get; set; } = 1;
+    public double Multiplier
+    {
+        get => _multiplier;
+        set
+        {
+            _multiplier = value;
+            if (Initial is not null) Initial.Multiplier = value;
+        }
+    }
 
     /// <summary>The factor s of this forward.</summary>
     public float Scaling => (float)(BaseScaling * Multiplier);
@@ -41,6 +51,12 @@ public sealed class LoraLayer : IDisposable
 
     /// <summary>DoRA's magnitude m [out], or null.</summary>
     public Parameter? Magnitude { get; }
+
+    /// <summary>
+    /// What the initialisation took from the base weight (PiSSA, OLoRA): a frozen layer with the first A and B, scaling −s and no
+    /// dropout, active whenever this one is. Null for other layers.
+    /// </summary>
+    internal LoraLayer? Initial { get; init; }
 
     /// <summary>Rank r.</summary>
     public int Rank => B.Value[1];
@@ -64,6 +80,7 @@ public sealed class LoraLayer : IDisposable
     public void Dispose()
     {
         foreach (Parameter parameter in Parameters) parameter.Dispose();
+        Initial?.Dispose();
         if (SquaredNorms is not null) SquaredNorms.Backend.Free(SquaredNorms);
     }
 }

@@ -196,7 +196,11 @@ public abstract class PretrainedModel : IDisposable
             LoraAdapter adapter = _adapters[name];
             foreach ((string path, LoraLayer layer) in adapter.Layers)
             {
-                if (_modules[path] is LinearModule linear) linear.Active.Add(layer);
+                if (_modules[path] is LinearModule linear)
+                {
+                    linear.Active.Add(layer);
+                    if (layer.Initial is not null) linear.Active.Add(layer.Initial);
+                }
                 else ((EmbeddingModule)_modules[path]).Active.Add(layer);
             }
             foreach ((BaseTensor tensor, Parameter copy) in adapter.Overrides)

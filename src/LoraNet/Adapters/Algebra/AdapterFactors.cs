@@ -21,8 +21,9 @@ internal sealed record AdapterFactors(string Path, int Rank, double Scaling, flo
     /// <summary>Reads a layer, with what its initialisation took from the base as more rank.</summary>
     public static AdapterFactors Of(LoraLayer layer)
     {
-        int rank = layer.Rank;
-        float[] a = layer.A.ToFile(), b = layer.B.ToFile();
+        bool takes = layer.Initial is not null;
+        int rank = takes ? 2 * layer.Rank : layer.Rank;
+        float[] a = takes ? StoredTensor.JoinA(layer) : layer.A.ToFile(), b = takes ? StoredTensor.JoinB(layer) : layer.B.ToFile();
         return new AdapterFactors(layer.ModulePath, rank, layer.BaseScaling, a, b, b.Length / rank, a.Length / rank, layer.Bias?.ToFile());
     }
 
