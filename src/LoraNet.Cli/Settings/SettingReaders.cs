@@ -31,6 +31,9 @@ internal static class SettingReaders
             {
                 "kaiming-a0" => LoraInit.KaimingUniformA0,
                 "gaussian" => LoraInit.Gaussian,
+                "pissa" => LoraInit.Pissa,
+                "olora" => LoraInit.Olora,
+                "orthogonal" => LoraInit.Orthogonal,
                 "random" => LoraInit.Random,
                 _ => LoraInit.KaimingUniform,
             },

@@ -27,7 +27,7 @@ internal static class TrainSettings
         new("use-rslora", SettingKind.Switch, Lora, "Scale by alpha / √r."),
         new("use-dora", SettingKind.Switch, Lora, "Weight-decomposed LoRA."),
         new("lora-bias", SettingKind.Switch, Lora, "A bias on B."),
-        new("init", SettingKind.Choice, Lora, "How A starts; B starts at zero.") { Choices = ["kaiming", "kaiming-a0", "gaussian", "random"], RecipeAliases = ["init_lora_weights"], Default = "kaiming" },
+        new("init", SettingKind.Choice, Lora, "How A and B start.") { Choices = ["kaiming", "kaiming-a0", "gaussian", "pissa", "olora", "orthogonal", "random"], RecipeAliases = ["init_lora_weights"], Default = "kaiming" },
         new("bias", SettingKind.Choice, Lora, "Base biases trained with the adapter.") { Choices = ["none", "all", "lora_only"], Default = "none" },
         new("modules-to-save", SettingKind.List, Lora, "Modules trained whole, as copies."),
         new("rank-pattern", SettingKind.Json, Lora, "Rank by module name pattern, such as {\"q_proj\": 16}."),
