@@ -9,7 +9,8 @@ namespace LoraNet.Bench;
 /// <summary>
 /// `gemm [threads] [rounds] [T] [bits]`: rates of the four model shapes in both directions as parts of the multiply-add peak, which is
 /// sampled between the products in the same rounds, so that a busy machine disturbs both alike. Times are the process's processor time
-/// divided by the threads, which leaves out what other processes took but counts waiting for each other; the wall clock stands beside it.
+/// divided by the threads, which leaves out what other processes took but counts waiting for each other (and is coarse for products of a
+/// few milliseconds on several threads); the wall clock stands beside it. Quote numbers of a quiet machine only.
 /// </summary>
 internal static unsafe class GemmReport
 {
@@ -46,11 +47,11 @@ internal static unsafe class GemmReport
                 List<double> peaks = [], forward = [], backward = [], forwardRatio = [], backwardRatio = [], forwardWall = [], backwardWall = [];
                 for (int round = -2; round < rounds; round++)
                 {
-                    Sample before = Peak(threads, bits, 4e8 * threads);
+                    Sample before = Peak(threads, bits, 2e9 * threads);
                     Sample nt = Rate(threads, flops, () => backend.Linear(x, weight, null, null, y));
-                    Sample between = Peak(threads, bits, 4e8 * threads);
+                    Sample between = Peak(threads, bits, 2e9 * threads);
                     Sample nn = Rate(threads, flops, () => backend.LinearBackwardInput(y, weight, null, x));
-                    Sample after = Peak(threads, bits, 4e8 * threads);
+                    Sample after = Peak(threads, bits, 2e9 * threads);
                     backend.Upload(values.AsSpan(0, rows * k), x);
                     if (round < 0) continue;
                     peaks.AddRange([before.Processor, between.Processor, after.Processor]);
