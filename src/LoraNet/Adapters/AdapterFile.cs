@@ -24,6 +24,7 @@ public static class AdapterFile
         {
             throw new LoraNetException($"The folder '{directory}' cannot be created: {e.Message}", "Choose a writable folder with --output.", e);
         }
+        if (adapter.IsPadded) throw new LoraNetException($"The adapter '{adapter.Name}' was swapped into larger buffers, so it is not saved.", "Its files are where it was swapped in from.");
         AdapterTensors.Write(Path.Combine(directory, TensorFileName), adapter);
         bool fanInFanOut = adapter.Layers.Keys.Any(path => model.Find(path) is LinearModule { Weight.Transposed: true });
         LoraConfig config = Stored(adapter) with { TargetModules = Explicit(model, adapter) };
@@ -41,6 +42,27 @@ public static class AdapterFile
     public static LoraAdapter Load(
         string directory, PretrainedModel model, string name = "default", bool trainable = true, Action<string>? warn = null, Func<LoraConfig, LoraConfig>? change = null)
     {
+        return model.Attach(Read(directory, model, name, warn, change), trainable);
+    }
+
+    /// <summary>
+    /// Hot swap: reads an adapter into the buffers of one that is attached, which keeps its name and state. Its ranks may be smaller
+    /// and its modules fewer; see <see cref="LoraAdapter.CopyFrom"/>. When it is refused, nothing has changed.
+    /// </summary>
+    /// <param name="directory">A PEFT folder.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="name">The attached adapter that is replaced.</param>
+    /// <param name="warn">Receives what is odd but harmless.</param>
+    /// <exception cref="LoraNetException">A file is missing or malformed, the name is unknown, or the adapter does not fit into the attached one.</exception>
+    public static void Swap(string directory, PretrainedModel model, string name = "default", Action<string>? warn = null)
+    {
+        if (!model.Adapters.TryGetValue(name, out LoraAdapter? attached)) throw new LoraNetException($"No adapter is called '{name}'.", "Load the first one with AdapterFile.Load.");
+        using LoraAdapter replacement = Read(directory, model, name, warn, null);
+        attached.CopyFrom(replacement);
+    }
+
+    private static LoraAdapter Read(string directory, PretrainedModel model, string name, Action<string>? warn, Func<LoraConfig, LoraConfig>? change)
+    {
         LoraConfig config = ReadConfig(directory);
         if (change is not null) config = change(config);
         string tensors = Path.Combine(directory, TensorFileName);
@@ -57,7 +79,7 @@ public static class AdapterFile
             adapter.Dispose();
             throw;
         }
-        return model.Attach(adapter, trainable);
+        return adapter;
     }
 
     /// <summary>Reads only the settings.</summary>

@@ -1,4 +1,5 @@
 using LoraNet.Models;
+using LoraNet.Tensors;
 
 namespace LoraNet.Lora;
 
@@ -15,7 +16,10 @@ public sealed class LoraAdapter : IDisposable
     public string Name { get; }
 
     /// <summary>Its settings.</summary>
-    public LoraConfig Config { get; }
+    public LoraConfig Config { get; private set; }
+
+    /// <summary>True after a swap to smaller ranks: the tensors have rows and columns of zeros that the settings don't know of.</summary>
+    public bool IsPadded { get; private set; }
 
     /// <summary>Layers by module path.</summary>
     public IReadOnlyDictionary<string, LoraLayer> Layers => _layers;
@@ -28,6 +32,61 @@ public sealed class LoraAdapter : IDisposable
 
     /// <summary>Number of trainable values.</summary>
     public long ParameterCount => Parameters.Sum(p => p.Count);
+
+    /// <summary>
+    /// Hot swap: takes the values and scalings of another adapter of the same model into this one's buffers, so that whatever
+    /// holds them goes on unchanged. Smaller ranks are padded with zeros, and layers that the other lacks are zeroed: neither
+    /// changes a result. Optimizer moments are not reset; a swap is meant for inference.
+    /// </summary>
+    /// <exception cref="LoraNetException">The other adapts a module that this one does not, has a larger rank, or is of another kind.</exception>
+    public void CopyFrom(LoraAdapter other)
+    {
+        // All checks come first: a refused swap leaves this adapter as it was.
+        foreach ((string path, LoraLayer layer) in other._layers)
+        {
+            if (!_layers.TryGetValue(path, out LoraLayer? target))
+                throw Refused($"it adapts '{path}', which adapter '{Name}' does not");
+            if (layer.Rank > target.Rank) throw Refused($"its rank at '{path}' is {layer.Rank}, that of adapter '{Name}' only {target.Rank}");
+        }
+        foreach ((string path, LoraLayer target) in _layers)
+        {
+            _layers.TryGetValue(path, out LoraLayer? layer);
+            if ((target.Magnitude is null) != (layer?.Magnitude is null)) throw Refused($"only one of them uses DoRA at '{path}'");
+            if (target.Bias is null && layer?.Bias is not null) throw Refused($"it has lora_bias at '{path}', adapter '{Name}' has not");
+        }
+        HashSet<string> mine = [.. _overrides.Select(o => o.Copy.Name)];
+        if (!mine.SetEquals(other._overrides.Select(o => o.Copy.Name))) throw Refused("modules_to_save or bias differ");
+
+        bool padded = false;
+        foreach ((string path, LoraLayer target) in _layers)
+        {
+            other._layers.TryGetValue(path, out LoraLayer? layer);
+            if (layer is not null) target.BaseScaling = layer.BaseScaling;
+            padded |= layer?.Rank != target.Rank;
+            Fill(target.A, layer?.A);
+            Fill(target.B, layer?.B);
+            if (target.Bias is not null) Fill(target.Bias, layer?.Bias);
+            if (target.Magnitude is not null) Fill(target.Magnitude, layer!.Magnitude);
+        }
+        foreach ((BaseTensor _, Parameter copy) in _overrides) Fill(copy, other._overrides.First(o => o.Copy.Name == copy.Name).Copy);
+        (Config, IsPadded) = (other.Config, padded);
+
+        LoraNetException Refused(string why) => new($"The adapter cannot be swapped in: {why}.", "Attach it as an adapter of its own, or start with the adapter that has the larger ranks and more modules.");
+    }
+
+    /// <summary>Copies the values into the leading rows and columns, zeros elsewhere.</summary>
+    private static void Fill(Parameter target, Parameter? source)
+    {
+        Backend backend = target.Value.Backend;
+        float[] values = new float[target.Count];
+        if (source is not null)
+        {
+            float[] given = backend.Download(source.Value);
+            int columns = source.Value.Columns, wide = target.Value.Columns;
+            for (int row = 0; row < source.Value.Rows; row++) given.AsSpan(row * columns, columns).CopyTo(values.AsSpan(row * wide));
+        }
+        backend.Upload(values, target.Value);
+    }
 
     internal void Add(LoraLayer layer) => _layers.Add(layer.ModulePath, layer);
 

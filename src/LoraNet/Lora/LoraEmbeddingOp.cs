@@ -14,11 +14,11 @@ namespace LoraNet.Lora;
 /// </summary>
 internal sealed class LoraEmbeddingOp : TapeNode
 {
-    private readonly List<(LoraLayer Layer, Tensor P)> _layers = [];
+    private readonly List<(LoraLayer Layer, Tensor P, Tensor? Mask)> _layers = [];
     private EmbeddingModule _module = null!;
     private Tensor _ids = null!;
 
-    public static Tensor Forward(Tape tape, Tensor ids, EmbeddingModule module)
+    public static Tensor Forward(Tape tape, Tensor ids, EmbeddingModule module, RowAdapters? adapters = null)
     {
         Backend backend = tape.Backend;
         int rows = (int)ids.Count, dim = module.Weight.Weight!.Columns;
@@ -39,8 +39,10 @@ internal sealed class LoraEmbeddingOp : TapeNode
             Tensor gathered = tape.Rent(rows, layer.Rank), p = tape.Rent(rows, layer.Rank);
             backend.GatherRows(layer.A.Value, ids, gathered);
             backend.Scale(gathered, layer.Scaling * module.Scale, p);
+            Tensor? mask = adapters?.Mask(layer.Adapter);
+            if (mask is not null) backend.ScaleRows(p, mask, p);
             backend.MatMul(MatMulKind.NT, p, layer.B.Value, y, accumulate: true);
-            node?._layers.Add((layer, node.Save(p)));
+            node?._layers.Add((layer, node.Save(p), mask));
             Arena.Release(gathered);
             Arena.Release(p);
         }
@@ -68,12 +70,13 @@ internal sealed class LoraEmbeddingOp : TapeNode
             backend.ScatterAddRows(scaled, _ids, table.Gradient);
             Arena.Release(scaled);
         }
-        foreach ((LoraLayer layer, Tensor p) in _layers)
+        foreach ((LoraLayer layer, Tensor p, Tensor? mask) in _layers)
         {
             if (layer.B.Trainable) backend.MatMul(MatMulKind.TN, outputGradient, p, layer.B.Gradient, accumulate: true);
             if (!layer.A.Trainable) continue;
             Tensor q = tape.Rent(outputGradient.Rows, layer.Rank);
             backend.MatMul(MatMulKind.NN, outputGradient, layer.B.Value, q, layer.Scaling * _module.Scale);
+            if (mask is not null) backend.ScaleRows(q, mask, q);
             backend.ScatterAddRows(q, _ids, layer.A.Gradient);
             Arena.Release(q);
         }

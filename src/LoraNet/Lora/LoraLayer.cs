@@ -21,7 +21,7 @@ public sealed class LoraLayer : IDisposable
     public string Adapter { get; }
 
     /// <summary>alpha / r, or alpha / √r with rsLoRA.</summary>
-    public double BaseScaling { get; }
+    public double BaseScaling { get; internal set; }
 
     /// <summary>A factor on the scaling that callers may set; 1 by default, 0 switches the layer off.</summary>
     public double Multiplier

@@ -11,11 +11,12 @@ namespace LoraNet.Lora;
 /// Q = s·dy·B,  dA = Qᵀ·x̃,  dB = dyᵀ·P,  dx = dy·W + mask ⊙ (Q·A) / (1 − p)
 /// </code>
 /// B·A is never formed, W gets no gradient, and without dropout the low-rank part runs inside the frozen product.
+/// In a mixed batch P and Q are 0 on the rows that use other adapters.
 /// Shapes: x [M, in], W [out, in], A [r, in], B [out, r], P and Q [M, r].
 /// </summary>
 internal sealed class LoraLinearOp : TapeNode
 {
-    private readonly List<(LoraLayer Layer, Tensor P, DropoutKey Key)> _layers = [];
+    private readonly List<(LoraLayer Layer, Tensor P, DropoutKey Key, Tensor? Mask)> _layers = [];
     private LinearModule _linear = null!;
     private Tensor _x = null!;
     private Tensor? _trainedBias;
@@ -26,7 +27,8 @@ internal sealed class LoraLinearOp : TapeNode
         Backend backend = tape.Backend;
         Tensor y = tape.Rent(x.Rows, linear.Out);
         Tensor? baseBias = linear.Bias?.Vector;
-        Tensor? bias = AddLoraBiases(tape, linear, baseBias);
+        RowAdapters? adapters = linear.Active.Count > 0 ? context.Adapters : null;
+        Tensor? bias = adapters is null ? AddLoraBiases(tape, linear, baseBias) : baseBias;
         bool trains = tape.Recording && (x.RequiresGrad || baseBias is { RequiresGrad: true } || AnyTrainable(linear));
         LoraLinearOp? node = trains ? tape.Record<LoraLinearOp>(y) : null;
 
@@ -35,7 +37,9 @@ internal sealed class LoraLinearOp : TapeNode
         {
             DropoutKey key = context.DropoutKey(layer);
             Tensor p = Down(tape, x, layer, key, context);
-            node?._layers.Add((layer, node.Save(p), key));
+            Tensor? mask = adapters?.Mask(layer.Adapter);
+            if (mask is not null) backend.ScaleRows(p, mask, p);
+            node?._layers.Add((layer, node.Save(p), key, mask));
             if (first is null)
             {
                 first = new LowRank(p, layer.B.Value);
@@ -48,6 +52,7 @@ internal sealed class LoraLinearOp : TapeNode
             Arena.Release(p);
         }
         if (first is null) backend.Linear(x, linear.Weight.Weight!, bias, null, y);
+        if (adapters is not null) AddMaskedBiases(tape, linear, adapters, y);
         if (bias != baseBias) Arena.Release(bias);
 
         if (node is not null)
@@ -70,14 +75,15 @@ internal sealed class LoraLinearOp : TapeNode
         if (_trainedBias is not null) backend.ColumnSum(outputGradient, null, 1, _trainedBias.Grad!, accumulate: true);
         bool needsInput = _x.RequiresGrad;
         bool baseDone = false;
-        foreach ((LoraLayer layer, Tensor p, DropoutKey key) in _layers)
+        foreach ((LoraLayer layer, Tensor p, DropoutKey key, Tensor? mask) in _layers)
         {
             float dropout = _training ? layer.Dropout : 0;
-            if (layer.Bias is { Trainable: true }) backend.ColumnSum(outputGradient, null, layer.Scaling, layer.Bias.Gradient, accumulate: true);
+            if (layer.Bias is { Trainable: true }) BiasGradient(tape, outputGradient, layer, mask);
             if (layer.B.Trainable) backend.MatMul(MatMulKind.TN, outputGradient, p, layer.B.Gradient, accumulate: true);
             if (!layer.A.Trainable && !needsInput) continue;
             Tensor q = tape.Rent(outputGradient.Rows, layer.Rank);
             backend.MatMul(MatMulKind.NN, outputGradient, layer.B.Value, q, layer.Scaling);
+            if (mask is not null) backend.ScaleRows(q, mask, q);
             if (layer.A.Trainable)
             {
                 Tensor dropped = Dropped(tape, _x, dropout, key, _rowOffset);
@@ -166,6 +172,33 @@ internal sealed class LoraLinearOp : TapeNode
             tape.Backend.Scale(layer.Bias.Value, layer.Scaling, sum, accumulate: true);
         }
         return sum ?? baseBias;
+    }
+
+    /// <summary>y += Σ s·mask·b_Bᵀ: biases of the layers on the rows that use them.</summary>
+    private static void AddMaskedBiases(Tape tape, LinearModule linear, RowAdapters adapters, Tensor y)
+    {
+        foreach (LoraLayer layer in linear.Active)
+        {
+            if (layer.Bias is null) continue;
+            Tensor rows = tape.Arena.View(adapters.Mask(layer.Adapter), y.Rows, 1), columns = tape.Arena.View(layer.Bias.Value, linear.Out, 1);
+            tape.Backend.MatMul(MatMulKind.NT, rows, columns, y, layer.Scaling, accumulate: true);
+            Arena.Release(rows);
+            Arena.Release(columns);
+        }
+    }
+
+    /// <summary>db_B += s·Σ mask ⊙ dy.</summary>
+    private static void BiasGradient(Tape tape, Tensor dy, LoraLayer layer, Tensor? mask)
+    {
+        if (mask is null)
+        {
+            tape.Backend.ColumnSum(dy, null, layer.Scaling, layer.Bias!.Gradient, accumulate: true);
+            return;
+        }
+        Tensor masked = tape.Rent(dy.Rows, dy.Columns);
+        tape.Backend.ScaleRows(dy, mask, masked);
+        tape.Backend.ColumnSum(masked, null, layer.Scaling, layer.Bias!.Gradient, accumulate: true);
+        Arena.Release(masked);
     }
 
     internal static bool AnyTrainable(LinearModule linear)

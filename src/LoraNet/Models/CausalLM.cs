@@ -91,6 +91,7 @@ public sealed class CausalLM : PretrainedModel
     {
         if (batch.TrainedTokens == 0) return;
         context.RowOffset = tokenOffset;
+        using IDisposable? mixed = BeginRows(batch, context);
         Tensor hidden = Hidden(tape, batch, context, batch.TrainedRows, trainedOffset);
         HeadLoss(tape, hidden, batch.TrainedTargets, context, gradScale, lossSum, trainedOffset);
         Arena.Release(hidden);
@@ -102,10 +103,13 @@ public sealed class CausalLM : PretrainedModel
     {
         Tape tape = new(arena) { Recording = false };
         ForwardContext context = new();
+        using IDisposable? mixed = BeginRows(batch, context);
+        RowAdapters? adapters = context.Adapters;
         Tensor hidden = Hidden(tape, batch, context, null, 0);
         for (int first = 0; first < hidden.Rows; first += LogitsChunkRows)
         {
             Tensor chunk = arena.Slice(hidden, first, Math.Min(LogitsChunkRows, hidden.Rows - first));
+            context.Adapters = adapters?.Select(Enumerable.Range(first, chunk.Rows));
             Tensor logits = HeadLogits(tape, chunk, context);
             consume(first, logits);
             Arena.Release(logits);
@@ -125,9 +129,13 @@ public sealed class CausalLM : PretrainedModel
     /// <param name="arena">Lends the temporaries.</param>
     /// <param name="cache">Keys and values so far; extended.</param>
     /// <param name="tokens">Sequence numbers and their new tokens.</param>
-    /// <exception cref="LoraNetException">A sequence outgrows the cache.</exception>
-    public Tensor Decode(Arena arena, KeyValueCache cache, IReadOnlyList<(int Sequence, int[] Tokens)> tokens)
+    /// <param name="adapters">Adapter of each entry of <paramref name="tokens"/> (<c>__base__</c> for none, null for the active ones), or null when the active ones serve all.</param>
+    /// <exception cref="LoraNetException">A sequence outgrows the cache, or an adapter is unknown or cannot be chosen by row.</exception>
+    public Tensor Decode(Arena arena, KeyValueCache cache, IReadOnlyList<(int Sequence, int[] Tokens)> tokens, IReadOnlyList<string?>? adapters = null)
     {
+        if (adapters is not null && adapters.Count != tokens.Count) throw new ArgumentException($"{adapters.Count} adapters for {tokens.Count} sequences.", nameof(adapters));
+        using IDisposable? mixed = adapters is null ? null : UseByRow([.. adapters.Distinct()]);
+        using RowAdapters? rowAdapters = adapters is null ? null : new RowAdapters(Backend, [.. tokens.SelectMany((t, i) => Enumerable.Repeat(adapters[i], t.Tokens.Length))], ActiveAdapters);
         List<int> ids = [], positions = [], rows = [], start = [], end = [], last = [];
         int longest = 0;
         foreach ((int sequence, int[] added) in tokens)
@@ -158,10 +166,11 @@ public sealed class CausalLM : PretrainedModel
             Positions = positionTensor,
             Cache = cache,
             CacheRows = rowTensor,
+            GatheredAdapters = rowAdapters?.Select(last),
         };
         Tape tape = new(arena) { Recording = false };
-        ForwardContext context = new();
-        Tensor h = Embed(tape, idTensor, positionTensor);
+        ForwardContext context = new() { Adapters = rowAdapters };
+        Tensor h = Embed(tape, idTensor, positionTensor, context);
         for (int i = 0; i < _layers.Length; i++) h = _layers[i].Forward(tape, h, context, pass, i == _layers.Length - 1 ? lastTensor : null);
         h = DecoderLayer.Replace(h, _finalNorm.Forward(tape, h));
         Tensor logits = HeadLogits(tape, h, context);
@@ -190,17 +199,31 @@ public sealed class CausalLM : PretrainedModel
             Rope = layer => Options.Rope(layer) is { } p ? _rope.Get(p, batch.MaxPosition + 1) : null,
             Positions = batch.Positions,
             GatheredRowOffset = gatheredRowOffset,
+            GatheredAdapters = rows is null ? null : context.Adapters?.Select(batch.HostTrainedRows),
         };
-        Tensor h = Embed(tape, batch.Ids, batch.Positions);
+        Tensor h = Embed(tape, batch.Ids, batch.Positions, context);
         for (int i = 0; i < _layers.Length; i++) h = _layers[i].Forward(tape, h, context, pass, i == _layers.Length - 1 ? rows : null);
         return DecoderLayer.Replace(h, _finalNorm.Forward(tape, h));
     }
 
-    private Tensor Embed(Tape tape, Tensor ids, Tensor positions)
+    /// <summary>Lets the rows of a mixed batch choose their adapters until the returned object is disposed; null for any other batch.</summary>
+    private Restore? BeginRows(TokenBatch batch, ForwardContext context)
     {
-        Tensor h = _embedding.Forward(tape, ids);
+        if (batch.AdapterNames is not { } names) return null;
+        IDisposable use = UseByRow(names);
+        context.Adapters = batch.Adapters(ActiveAdapters);
+        return new Restore(() =>
+        {
+            context.Adapters = null;
+            use.Dispose();
+        });
+    }
+
+    private Tensor Embed(Tape tape, Tensor ids, Tensor positions, ForwardContext context)
+    {
+        Tensor h = _embedding.Forward(tape, ids, context);
         if (_positionEmbedding is null) return h;
-        Tensor p = _positionEmbedding.Forward(tape, positions);
+        Tensor p = _positionEmbedding.Forward(tape, positions, context);
         Tensor sum = AddOp.Forward(tape, h, p);
         Arena.Release(h);
         Arena.Release(p);
@@ -216,6 +239,7 @@ public sealed class CausalLM : PretrainedModel
         Arena arena = tape.Arena;
         Tape headTape = new(arena) { Recording = tape.Recording };
         bool tracks = tape.Tracks(hidden);
+        RowAdapters? adapters = context.Adapters;
         Tensor? gradient = null;
         if (tracks)
         {
@@ -229,6 +253,7 @@ public sealed class CausalLM : PretrainedModel
             chunk.RequiresGrad = tracks;
             if (gradient is not null) chunk.Grad = arena.Slice(gradient, first, rows);
             context.RowOffset = trainedOffset + first;
+            context.Adapters = adapters?.Select(Enumerable.Range(first, rows));
             Tensor logits = _head.Forward(headTape, chunk, context);
             Tensor target = arena.Rent(DType.I32, rows);
             Backend.UploadBytes(System.Runtime.InteropServices.MemoryMarshal.AsBytes(targets.AsSpan(first, rows)), target);

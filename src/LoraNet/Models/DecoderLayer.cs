@@ -50,6 +50,7 @@ internal sealed class DecoderLayer
             attention = Replace(attention, GatherRowsOp.Forward(tape, attention, rows));
             h = Replace(h, GatherRowsOp.Forward(tape, h, rows));
             context.RowOffset = pass.GatheredRowOffset;
+            context.Adapters = pass.GatheredAdapters;
         }
         attention = Replace(attention, Output.Forward(tape, attention, context));
         if (AttentionPostNorm is not null) attention = Replace(attention, AttentionPostNorm.Forward(tape, attention));

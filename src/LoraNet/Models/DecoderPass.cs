@@ -17,6 +17,9 @@ internal sealed class DecoderPass
     /// <summary>Row number within the optimizer step of the first gathered row.</summary>
     public long GatheredRowOffset { get; init; }
 
+    /// <summary>Adapters of the gathered rows in a mixed batch, or null.</summary>
+    public RowAdapters? GatheredAdapters { get; init; }
+
     /// <summary>Keys and values of earlier tokens, or null.</summary>
     public KeyValueCache? Cache { get; init; }
 

@@ -17,6 +17,9 @@ public sealed class ForwardContext
     /// <summary>Row number, within the optimizer step, of the first row of the current operation.</summary>
     public long RowOffset { get; set; }
 
+    /// <summary>The adapter of each row of the current operation in a mixed batch; null when the active adapters serve all rows.</summary>
+    internal RowAdapters? Adapters { get; set; }
+
     /// <summary>The key of one layer's mask; not computed when nothing is dropped.</summary>
     public DropoutKey DropoutKey(Lora.LoraLayer layer) =>
         Training && layer.Dropout > 0 ? Tensors.DropoutKey.Create(Seed, layer.ModulePath, layer.Adapter, Step) : default;

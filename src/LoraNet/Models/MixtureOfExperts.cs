@@ -13,6 +13,7 @@ internal sealed class MixtureOfExperts(LinearModule router, IMlp[] experts, int 
 {
     public Tensor Forward(Tape tape, Tensor x, ForwardContext context)
     {
+        RowAdapters? adapters = context.Adapters;
         Tensor logits = router.Forward(tape, x, context);
         Tensor weights = RouteOp.Forward(tape, logits, expertsPerToken, out float[] values);
         Arena.Release(logits);
@@ -26,7 +27,9 @@ internal sealed class MixtureOfExperts(LinearModule router, IMlp[] experts, int 
             Tensor index = tape.Arena.Rent(DType.I32, rows.Count);
             tape.Backend.UploadBytes(System.Runtime.InteropServices.MemoryMarshal.AsBytes(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(rows)), index);
             Tensor input = GatherRowsOp.Forward(tape, x, index);
+            context.Adapters = adapters?.Select(rows);
             Tensor output = experts[e].Forward(tape, input, context);
+            context.Adapters = adapters;
             Arena.Release(input);
             Tensor next = CombineOp.Forward(tape, sum, output, weights, index, [.. rows], e);
             Arena.Release(output);

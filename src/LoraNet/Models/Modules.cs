@@ -113,5 +113,5 @@ public sealed class EmbeddingModule : Module
     public override IEnumerable<BaseTensor> Tensors => [Weight];
 
     /// <summary>y [M, dim] for ids [M].</summary>
-    public Tensor Forward(Tape tape, Tensor ids) => LoraEmbeddingOp.Forward(tape, ids, this);
+    public Tensor Forward(Tape tape, Tensor ids, ForwardContext? context = null) => LoraEmbeddingOp.Forward(tape, ids, this, context?.Adapters);
 }

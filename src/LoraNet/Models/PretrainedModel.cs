@@ -88,8 +88,7 @@ public abstract class PretrainedModel : IDisposable
     public void SetAdapter(bool trainable, params IReadOnlyList<string> names)
     {
         foreach (string name in names)
-            if (!_adapters.ContainsKey(name))
-                throw new LoraNetException($"No adapter is called '{name}'.", _adapters.Count == 0 ? "None is attached." : $"Attached: {string.Join(", ", _adapters.Keys)}.");
+            if (!_adapters.ContainsKey(name)) throw Unknown(name);
         _active.Clear();
         _active.AddRange(names);
         foreach (LoraAdapter adapter in _adapters.Values)
@@ -179,10 +178,43 @@ public abstract class PretrainedModel : IDisposable
 
     private void CheckNewName(string name)
     {
+        if (name == RowAdapters.Base) throw new LoraNetException($"An adapter cannot be called '{name}': the name stands for the base model in mixed batches.", "Choose another name.");
         if (_adapters.ContainsKey(name)) throw new LoraNetException($"An adapter called '{name}' is attached already.", "Choose another name or remove it first.");
     }
 
-    private void Apply()
+    /// <summary>
+    /// Until the returned object is disposed, the layers of all these adapters take part in a forward pass, in which masks say
+    /// which rows they serve.
+    /// </summary>
+    /// <param name="names">Adapters of the rows: a name, <c>__base__</c>, or null for the active ones.</param>
+    /// <exception cref="LoraNetException">A name is unknown, or an adapter changes more than a low-rank part that rows can do without.</exception>
+    internal IDisposable UseByRow(IReadOnlyCollection<string?> names)
+    {
+        HashSet<string> used = [];
+        foreach (string? name in names)
+        {
+            if (name is null) used.UnionWith(_active);
+            else if (name == RowAdapters.Base) continue;
+            else if (_adapters.ContainsKey(name)) used.Add(name);
+            else throw Unknown(name);
+        }
+        foreach (string name in used)
+        {
+            LoraAdapter adapter = _adapters[name];
+            string? obstacle = adapter.Layers.Values.Any(l => l.Magnitude is not null) ? "uses DoRA"
+                : adapter.Overrides.Count > 0 ? "trains whole modules or base biases" : null;
+            if (obstacle is not null) throw new LoraNetException($"The adapter '{name}' {obstacle}, so it cannot be chosen row by row.", "Run its rows in a batch of their own with SetAdapter.");
+        }
+        Apply([.. _adapters.Keys.Where(used.Contains)]);
+        return new Restore(Apply);
+    }
+
+    private LoraNetException Unknown(string name) =>
+        new($"No adapter is called '{name}'.", _adapters.Count == 0 ? "None is attached (a merged model has none)." : $"Attached: {string.Join(", ", _adapters.Keys)}.");
+
+    private void Apply() => Apply(_active);
+
+    private void Apply(List<string> names)
     {
         foreach (Module module in _order)
         {
@@ -191,7 +223,7 @@ public abstract class PretrainedModel : IDisposable
             foreach (BaseTensor tensor in module.Tensors) tensor.Override = null;
         }
         if (_disabled) return;
-        foreach (string name in _active)
+        foreach (string name in names)
         {
             LoraAdapter adapter = _adapters[name];
             foreach ((string path, LoraLayer layer) in adapter.Layers)
@@ -211,7 +243,7 @@ public abstract class PretrainedModel : IDisposable
         }
     }
 
-    private sealed class Restore(Action action) : IDisposable
+    private protected sealed class Restore(Action action) : IDisposable
     {
         private Action? _action = action;
 

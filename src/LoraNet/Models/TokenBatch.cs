@@ -12,6 +12,9 @@ public sealed record TokenRow(int[] InputIds, int[] Labels, int[]? AttentionMask
     /// <summary>The label that is not trained, as in Hugging Face.</summary>
     public const int Ignored = -100;
 
+    /// <summary>The attached adapter that this row uses, <c>__base__</c> for none; null for the active ones.</summary>
+    public string? Adapter { get; init; }
+
     /// <summary>Number of trained tokens: labels other than −100, not at position 0, whose predictor is a real token.</summary>
     public int TrainedTokens
     {
@@ -35,12 +38,14 @@ public sealed class TokenBatch : IDisposable
     private readonly int[] _segments;
     private readonly int[] _positions;
     private readonly Backend _backend;
+    private readonly string?[]? _adapters;
     private AttentionLayout? _bidirectional;
+    private RowAdapters? _rowAdapters;
 
-    private TokenBatch(Backend backend, int rows, int longest, List<int> ids, List<int> positions, List<int> segments, List<(int Row, int Column)> origin, List<int> targets)
+    private TokenBatch(Backend backend, IReadOnlyList<TokenRow> samples, int longest, List<int> ids, List<int> positions, List<int> segments, List<(int Row, int Column)> origin, List<int> targets)
     {
         _backend = backend;
-        Rows = rows;
+        Rows = samples.Count;
         Longest = longest;
         _positions = [.. positions];
         _segments = [.. segments];
@@ -56,6 +61,9 @@ public sealed class TokenBatch : IDisposable
             trainedRows.Add(i);
             trainedTargets.Add(targets[i]);
         }
+        // Most batches have no row with an adapter of its own, and need no masks.
+        if (samples.Any(s => s.Adapter is not null)) _adapters = [.. origin.Select(o => samples[o.Row].Adapter)];
+        HostTrainedRows = [.. trainedRows];
         TrainedTokens = trainedRows.Count;
         TrainedRows = backend.CreateIndex(CollectionsMarshal.AsSpan(trainedRows));
         TrainedTargets = [.. trainedTargets];
@@ -87,6 +95,9 @@ public sealed class TokenBatch : IDisposable
 
     /// <summary>Rows (tokens) that predict a trained label, ascending [TrainedTokens].</summary>
     public Tensor TrainedRows { get; }
+
+    /// <summary><see cref="TrainedRows"/> on the host.</summary>
+    internal int[] HostTrainedRows { get; }
 
     /// <summary>The label predicted by each of <see cref="TrainedRows"/>.</summary>
     public int[] TrainedTargets { get; }
@@ -128,7 +139,7 @@ public sealed class TokenBatch : IDisposable
             }
             if (ids.Count > before) segments.Add(ids.Count - before);
         }
-        return new TokenBatch(backend, rows.Count, longest, ids, positions, segments, origin, targets);
+        return new TokenBatch(backend, rows, longest, ids, positions, segments, origin, targets);
     }
 
     /// <summary>Visible keys of causal attention within each sample, with a sliding window or 0 for none.</summary>
@@ -142,9 +153,21 @@ public sealed class TokenBatch : IDisposable
     /// <summary>Visible keys of an encoder: the whole sample.</summary>
     public AttentionLayout Bidirectional => _bidirectional ??= AttentionLayout.Packed(_segments, causal: false);
 
+    /// <summary>Adapters of the tokens' rows, each name once; null when no row has one of its own.</summary>
+    internal IReadOnlyCollection<string?>? AdapterNames => _adapters is null ? null : [.. _adapters.Distinct()];
+
+    /// <summary>The adapter of each token, or null when no row has one of its own; lives as long as the batch.</summary>
+    internal RowAdapters? Adapters(IReadOnlyCollection<string> active)
+    {
+        if (_adapters is null) return null;
+        _rowAdapters?.Dispose();
+        return _rowAdapters = new RowAdapters(_backend, _adapters, active);
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
+        _rowAdapters?.Dispose();
         _backend.Free(Ids);
         _backend.Free(Positions);
         _backend.Free(TrainedRows);

@@ -95,7 +95,9 @@ public sealed class CheckpointStore
         return trainer.State.CompletedSteps;
     }
 
-    private static LoraAdapter ActiveAdapter(LoraTrainer trainer) => trainer.Model.Adapters[trainer.Model.ActiveAdapters[0]];
+    private static LoraAdapter ActiveAdapter(LoraTrainer trainer) => trainer.Model.ActiveAdapters.Count == 1
+        ? trainer.Model.Adapters[trainer.Model.ActiveAdapters[0]]
+        : throw new LoraNetException($"A checkpoint holds one adapter, but {trainer.Model.ActiveAdapters.Count} are trained.", "Train them one after another, or save each with AdapterFile.Save when the run is over.");
 
     private static JsonObject ToJson(LoraTrainer trainer)
     {

@@ -32,6 +32,8 @@ public sealed class ClassificationTask(SequenceClassifier model, IReadOnlyList<C
         foreach (int row in batchRows) samples.Add(rows[row]);
         using EncoderBatch batch = EncoderBatch.Create(model.Backend, samples, model.Options);
         model.AccumulateLoss(tape, batch, context, gradScale, lossSum, before.Tokens, before.Trained);
+        // The batch's tensors must outlive the queued work.
+        model.Backend.Synchronize();
         return new BatchSizes(batch.Tokens, batch.Rows, (long)samples.Count * samples.Max(s => s.InputIds.Length));
     }
 

@@ -47,6 +47,8 @@ public sealed class LanguageModelTask : ITrainingTask
         }
         using TokenBatch batch = TokenBatch.Create(_model.Backend, samples, _model.Options.VocabularySize);
         _model.AccumulateLoss(tape, batch, context, gradScale, lossSum, before.Tokens, before.Trained);
+        // The batch's tensors must outlive the queued work.
+        _model.Backend.Synchronize();
         return new BatchSizes(batch.Tokens, batch.TrainedTokens, (long)rows.Length * longest);
     }
 
@@ -63,6 +65,7 @@ public sealed class LanguageModelTask : ITrainingTask
                 hash.AppendData(MemoryMarshal.AsBytes(row.InputIds.AsSpan()));
                 hash.AppendData(MemoryMarshal.AsBytes(row.Labels.AsSpan()));
                 if (row.AttentionMask is not null) hash.AppendData(MemoryMarshal.AsBytes(row.AttentionMask.AsSpan()));
+                if (row.Adapter is not null) hash.AppendData(MemoryMarshal.AsBytes(row.Adapter.AsSpan()));
                 hash.AppendData([255]);
             }
             // A packed row's end, so that the same samples packed otherwise are other data; single rows hash as they always did.

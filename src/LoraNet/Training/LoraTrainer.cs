@@ -170,7 +170,6 @@ public sealed partial class LoraTrainer : IDisposable
         foreach (int[] chunk in indices.Chunk(Options.BatchSize))
         {
             sizes += _task.Accumulate(_tape, chunk, _context, 1f / trained, _lossSum, sizes);
-            backend.Synchronize();
         }
         double rate = Schedule.At(step);
         Optimizer.Updates = State.Updates;
