@@ -27,12 +27,15 @@ internal sealed record CliResult(int Code, string Out, string Error)
 /// <summary>Runs the command in this process.</summary>
 internal static class Cli
 {
-    /// <summary>Runs with no environment.</summary>
-    public static CliResult Run(params string[] args) => RunWith(new CommandHost(), args);
+    /// <summary>Runs on the processor, so that a machine with a GPU gives the same numbers.</summary>
+    public static CliResult Run(params string[] args) => RunEnv(new Dictionary<string, string>(), args);
 
     /// <summary>Runs with these environment variables.</summary>
     public static CliResult RunEnv(IReadOnlyDictionary<string, string> environment, params string[] args) =>
-        RunWith(new CommandHost { Environment = name => environment.GetValueOrDefault(name) }, args);
+        RunWith(new CommandHost { Environment = name => environment.GetValueOrDefault(name) ?? OnProcessor(name) }, args);
+
+    /// <summary>The environment of every test.</summary>
+    public static string? OnProcessor(string name) => name == "LORANET_BACKEND" ? "cpu" : null;
 
     /// <summary>Runs in these surroundings.</summary>
     public static CliResult RunWith(CommandHost host, params string[] args)

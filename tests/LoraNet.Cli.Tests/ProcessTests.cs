@@ -98,6 +98,7 @@ public sealed class ProcessTests
         start.ArgumentList.Add(_dll);
         foreach (string arg in args) start.ArgumentList.Add(arg);
         foreach (string name in start.Environment.Keys.Where(k => k.StartsWith("LORANET_", StringComparison.Ordinal)).ToList()) start.Environment.Remove(name);
+        start.Environment["LORANET_BACKEND"] = "cpu";
         return Process.Start(start)!;
     }
 }

@@ -20,7 +20,7 @@ public sealed class ResumeTests
         using CancellationTokenSource stop = new();
         using StopAfter watcher = new(stopAfter, stop);
         StringWriter errors = new();
-        int code = CommandLine.Run(TinyRun.Train(rows, broken, more), watcher, errors, new CommandHost { Stop = stop.Token });
+        int code = CommandLine.Run(TinyRun.Train(rows, broken, more), watcher, errors, new CommandHost { Stop = stop.Token, Environment = Cli.OnProcessor });
         Assert.True(code == 130, $"exit code {code}: {errors}");
         Assert.True(Directory.Exists(Path.Combine(broken, $"checkpoint-{stopAfter}")));
         Assert.True(File.Exists(Path.Combine(broken, "adapter_model.safetensors")));
