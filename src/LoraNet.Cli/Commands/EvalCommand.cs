@@ -8,6 +8,7 @@ using LoraNet.Cli.Runs;
 using LoraNet.Cli.Settings;
 using LoraNet.Data;
 using LoraNet.Formats;
+using LoraNet.Metrics;
 using LoraNet.Models;
 using LoraNet.Models.Encoders;
 using LoraNet.Tensors;
@@ -84,7 +85,7 @@ internal static class EvalCommand
         ClassificationResult result = Evaluator.Evaluate(model, data.Rows, batchSize);
         double seconds = clock.Elapsed.TotalSeconds;
         if (logitsPath is not null) SafetensorsWriter.Write(logitsPath, [SafetensorsEntry.FromSingles("logits", result.Logits.SelectMany(l => l).ToArray(), [result.Rows, model.Options.Labels])]);
-        IReadOnlyList<(string Name, double Value)> figures = ClassifierMetrics.Of(result, model.Options.Regression);
+        IReadOnlyList<MetricValue> figures = GlueMetrics.Compute(null, result);
         terminal.Table(["", ""],
         [
             ["loss", result.Loss.ToString("0.000000", System.Globalization.CultureInfo.InvariantCulture)],

@@ -1,6 +1,7 @@
 using System.Globalization;
 using LoraNet.Cli.Settings;
 using LoraNet.Data;
+using LoraNet.Metrics;
 using LoraNet.Models;
 using LoraNet.Models.Encoders;
 using LoraNet.Tensors;
@@ -64,7 +65,7 @@ internal sealed class ClassifierRun : RunTask
 
     public override string Describe(double loss) => _model.Options.Regression ? FormattableString.Invariant($"root mean square error {Math.Sqrt(loss):0.####}") : FormattableString.Invariant($"mean probability {Math.Exp(-loss):0.###}");
 
-    public override IReadOnlyList<(string Name, double Value)> Measure(int batchSize) => _held.Count == 0 ? [] : ClassifierMetrics.Of(Evaluator.Evaluate(_model, _held, batchSize), _model.Options.Regression);
+    public override IReadOnlyList<(string Name, double Value)> Measure(int batchSize) => _held.Count == 0 ? [] : [.. GlueMetrics.Compute(null, Evaluator.Evaluate(_model, _held, batchSize)).Select(m => (m.Name, m.Value))];
 
     /// <summary>The largest difference of two classifiers' logits on some samples, and the largest logit.</summary>
     public static (double Difference, double Largest) Compare(SequenceClassifier first, SequenceClassifier second, IReadOnlyList<ClassificationRow> rows)
