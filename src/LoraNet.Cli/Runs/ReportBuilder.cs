@@ -28,7 +28,7 @@ internal static class ReportBuilder
 
         RunReport report = new()
         {
-            Title = $"Fine-tuning of {Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(facts.ModelFolder)))}",
+            Title = $"Fine-tuning of {(values.Origin("model") == "demo" ? "the demo's model" : Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(facts.ModelFolder))))}",
             Summary = $"LoraNet {CommandLine.Version}, {DateTime.UtcNow.ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture)} UTC, {Format.Duration(facts.Seconds)} of training"
                 + (facts.Interrupted ? "; the run was interrupted." : facts.Trainer.State.Stopped ? "; stopped early." : "."),
             Figures = figures,
@@ -113,7 +113,7 @@ internal static class ReportBuilder
         return new ReportSection("Hardware and checks", rows);
     }
 
-    private static string? Origin(SettingValues values, string name) => values.Origin(name) is { } origin && origin != "default" ? origin : null;
+    private static string? Origin(SettingValues values, string name) => values.Origin(name) is { } origin && origin != "default" ? origin[(origin.LastIndexOfAny(['/', '\\']) + 1)..] : null;
 
     private static string Short(double loss) => loss.ToString("0.000", CultureInfo.InvariantCulture);
 

@@ -44,10 +44,10 @@ internal sealed class Samples
         if (_prompts.Count == 0) return [];
         using Generator generator = new(model);
         GenerationOptions options = new() { MaxNewTokens = Longest, StopIds = _stops };
-        return [.. generator.Generate([.. _prompts.Select(p => p.Prompt)], options).Select(ids => _tokenizer.Decode(ids))];
+        return [.. generator.Generate([.. _prompts.Select(p => p.Prompt)], options).Select(ids => _tokenizer.Decode(ids).TrimStart())];
     }
 
     /// <summary>Prompts with both continuations.</summary>
     public IReadOnlyList<ReportSample> Pair(IReadOnlyList<string> before, IReadOnlyList<string> after) =>
-        [.. _prompts.Select((p, i) => new ReportSample(_tokenizer.Decode(p.Prompt), _tokenizer.Decode(p.Wanted), before[i], after[i]))];
+        [.. _prompts.Select((p, i) => new ReportSample(_tokenizer.Decode(p.Prompt), _tokenizer.Decode(p.Wanted).TrimStart(), before[i], after[i]))];
 }
