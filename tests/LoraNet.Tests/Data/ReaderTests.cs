@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json.Nodes;
 using LoraNet.Data;
 using LoraNet.Data.Reading;
 using Parquet.Schema;
@@ -152,4 +153,44 @@ public sealed class ReaderTests : IDisposable
         Assert.Equal("""{"id":3,"messages":[{"role":"user","content":"q3"},{"role":"assistant","content":"a3"}],"input_ids":[3,4]}""", read[3].Fields.ToJsonString());
         Assert.Equal($"{path}, row 4", read[3].Place.ToString());
     }
+
+    [Theory]
+    [InlineData("uncompressed")]
+    [InlineData("snappy")]
+    [InlineData("zstd")]
+    [InlineData("gzip")]
+    [InlineData("lz4_raw")]
+    [InlineData("brotli")]
+    public void Parquet_of_another_writer(string codec)
+    {
+        string path = Path.Combine(LoraNet.Testing.TestData.Fixtures, "data", $"duckdb-{codec}.parquet");
+        string[] rows = [.. DataFiles.Read(path, TextUnit.Line).Select(r => r.Fields.ToJsonString(new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))];
+        Assert.Equal(7, rows.Length);
+        for (int i = 0; i < 7; i++)
+        {
+            string note = i % 3 == 2 ? "" : $"\"note\":\"text é\\uD83D\\uDE00 {i}\",";
+            string numbers = i % 2 == 0 ? $"\"numbers\":[{i},{i + 1},{i + 2}]," : "";
+            Assert.Equal(
+                $$$"""{"id":{{{i}}},{{{note}}}"messages":[{"role":"user","content":"q{{{i}}}"},{"role":"assistant","content":"a{{{i}}}","weight":1}],{{{numbers}}}"nothing":[],"nested":{"name":"n{{{i % 2}}}","tags":["x",null,"y"]},"score":{{{(i / 4.0).ToString(System.Globalization.CultureInfo.InvariantCulture)}}},"flag":{{{(i % 2 == 0 ? "true" : "false")}}}}""",
+                rows[i]);
+        }
+    }
+
+    // Lists in structures in lists, with null and empty ones at every level, against the JSON that the same program wrote.
+    [Fact]
+    public void Parquet_nested_with_gaps_equals_its_json()
+    {
+        string folder = Path.Combine(LoraNet.Testing.TestData.Fixtures, "data");
+        string[] expected = [.. File.ReadLines(Path.Combine(folder, "duckdb-nested.jsonl")).Select(l => WithoutNulls(JsonNode.Parse(l))!.ToJsonString())];
+        Assert.Equal(60, expected.Length);
+        Assert.Equal(expected, DataFiles.Read(Path.Combine(folder, "duckdb-nested.parquet"), TextUnit.Line).Select(r => WithoutNulls(r.Fields)!.ToJsonString()));
+    }
+
+    // Without keys that have no value; nulls in lists stay.
+    private static JsonNode? WithoutNulls(JsonNode? node) => node switch
+    {
+        JsonObject o => new JsonObject(o.Where(p => p.Value is not null).Select(p => KeyValuePair.Create(p.Key, WithoutNulls(p.Value)))),
+        JsonArray a => new JsonArray([.. a.Select(WithoutNulls)]),
+        _ => node?.DeepClone(),
+    };
 }
