@@ -9,7 +9,7 @@ namespace LoraNet.Cli.Settings;
 internal static class DataReading
 {
     /// <summary>The settings it reads.</summary>
-    public static IReadOnlyList<Setting> Settings { get; } = TrainSettings.Some("max-length", "train-on");
+    public static IReadOnlyList<Setting> Settings { get; } = TrainSettings.Some("max-length", "train-on", "chat-template", "data-cache");
 
     /// <summary>The longest row in force.</summary>
     public static int MaxLength(SettingValues values, ModelConfig config)
@@ -23,6 +23,8 @@ internal static class DataReading
     {
         MaxLength = MaxLength(values, config),
         TrainOn = values.Text("train-on")?.ToLowerInvariant() switch { "last" => TrainOn.Last, "all" => TrainOn.All, _ => TrainOn.Assistant },
+        ChatTemplate = values.Text("chat-template"),
+        CacheDirectory = values.Text("data-cache"),
     };
 
     /// <summary>Reads a file or folder and checks its ids against the vocabulary before any time is spent.</summary>

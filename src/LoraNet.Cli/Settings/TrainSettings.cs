@@ -16,6 +16,8 @@ internal static class TrainSettings
         new("max-length", SettingKind.Integer, Data, "Longest sample in tokens; longer ones are cut and counted.") { RecipeAliases = ["max_seq_length", "cutoff_len", "sequence_len"], Default = "2048" },
         new("packing", SettingKind.Switch, Data, "Put several samples into one row; they do not see each other.") { RecipeAliases = ["sample_packing", "neat_packing"] },
         new("train-on", SettingKind.Choice, Data, "Which tokens are trained: answers, the last answer, or all.") { Choices = ["assistant", "last", "all"], Default = "assistant" },
+        new("chat-template", SettingKind.Text, Data, "Layout of conversations when it is not the tokenizer's own: chatml, llama3, mistral, gemma, phi3, zephyr, alpaca, or a Jinja file."),
+        new("data-cache", SettingKind.Text, Data, "Folder that keeps tokenised data for later runs."),
         new("output", SettingKind.Text, Output, "Folder for the adapter, metrics and report.") { Short = "-o", RecipeAliases = ["output_dir"] },
         new("resume", SettingKind.Switch, Output, "Continue from the newest complete checkpoint in the output folder."),
         new("preset", SettingKind.Choice, Lora, "Settings for a GPU: rank, alpha, targets, learning rate, dropout.") { Choices = ["t4", "l4", "a100", "h100", "auto"] },
