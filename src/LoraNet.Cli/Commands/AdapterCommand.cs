@@ -22,6 +22,8 @@ internal static class AdapterCommand
         inspect.SetAction((parse, _) => Task.FromResult(Inspect(parse.GetValue(folder)!, context.Terminal(parse.GetValue(json)))));
         adapter.Add(inspect);
         adapter.Add(CombineCommand.Create(context));
+        adapter.Add(ExtractCommand.Create(context));
+        adapter.Add(ConvertCommand.Create(context));
         return adapter;
     }
 
