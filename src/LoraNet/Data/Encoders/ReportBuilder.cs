@@ -79,7 +79,7 @@ internal static class ReportBuilder
         return System.Buffers.Binary.BinaryPrimitives.ReadUInt128LittleEndian(bytes);
     }
 
-    // About sixteen ranges of a round width.
+    // At most sixteen ranges of a round width, from the first that has rows.
     private static List<LengthBucket> Histogram(IReadOnlyList<TokenRow> rows, int longest)
     {
         if (rows.Count == 0) return [];
@@ -92,6 +92,6 @@ internal static class ReportBuilder
         }
         int[] counts = new int[Math.Max(1, (longest + width - 1) / width)];
         foreach (TokenRow row in rows) counts[Math.Max(0, row.InputIds.Length - 1) / width]++;
-        return [.. counts.Select((n, i) => new LengthBucket(i == 0 ? 0 : i * width + 1, (i + 1) * width, n))];
+        return [.. counts.Select((n, i) => new LengthBucket(i == 0 ? 0 : i * width + 1, (i + 1) * width, n)).SkipWhile(b => b.Rows == 0)];
     }
 }
