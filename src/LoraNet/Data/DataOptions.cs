@@ -66,6 +66,12 @@ public sealed record DataOptions
     /// <summary>Most threads to encode with; 0 for as many as the machine has processors. Results don't depend on it.</summary>
     public int MaxThreads { get; init; }
 
+    /// <summary>
+    /// The key whose text names each row's adapter (<c>__base__</c> for none), for training and evaluating several adapters at once;
+    /// rows without it use the active ones. Null: no row has one. Such data is not cached.
+    /// </summary>
+    public string? AdapterColumn { get; init; }
+
     internal void Validate()
     {
         if (MaxLength < 2) throw new LoraNetException($"--max-length is {MaxLength}; a row needs at least 2 tokens.", "Give a larger number.");

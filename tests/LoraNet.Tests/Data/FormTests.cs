@@ -218,4 +218,18 @@ public sealed class FormTests : IDisposable
         DataOptions options = new() { ChatTemplate = "{{ greeting }}{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}", TrainOn = TrainOn.All, TemplateVariables = new Dictionary<string, JsonNode?> { ["greeting"] = "Yo" } };
         Assert.Equal("Y[o<|im_start|>Hi]", _fixture.Marked("a.jsonl", """{"messages":[{"role":"user","content":"Hi"}]}""", options));
     }
+
+    [Fact]
+    public void AColumnNamesEachRowsAdapter()
+    {
+        using DataFixture fixture = new();
+        string text = """
+            {"text":"hello","task":"a"}
+            {"prompt":"hello","completion":"world","task":"__base__"}
+            {"text":"hello"}
+            """;
+        Assert.Equal(["a", "__base__", null], fixture.Load("rows.jsonl", text, new DataOptions { AdapterColumn = "task", CacheDirectory = fixture.Folder }).Rows.Select(r => r.Adapter));
+        Assert.All(fixture.Load("rows.jsonl", text).Rows, r => Assert.Null(r.Adapter));
+        Assert.Contains("'task' must be a string", fixture.Fails("bad.jsonl", """{"text":"hello","task":1}""", new DataOptions { AdapterColumn = "task" }));
+    }
 }

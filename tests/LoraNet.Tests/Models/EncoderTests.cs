@@ -99,6 +99,19 @@ public sealed class EncoderTests
     }
 
     [Fact]
+    public void ARegressionLearnsItsValues()
+    {
+        using TemporaryFolder scratch = new();
+        using SequenceClassifier model = Open(WriteBert(scratch["m"], head: false), ["score"]);
+        model.AddAdapter(new LoraConfig { Rank = 4, Alpha = 8 });
+        ClassificationRow[] rows = [.. _rows.Select((r, i) => r with { Label = new[] { 4.5, 0.25, 2 }[i] })];
+        using LoraTrainer trainer = new(model, rows, new TrainingOptions { BatchSize = 3, MaxSteps = 150, LearningRate = 0.05, MaxGradNorm = 0 });
+        while (trainer.State.CompletedSteps < 150) trainer.Step();
+        float[][] predicted = Logits(model, rows);
+        for (int r = 0; r < rows.Length; r++) Assert.Equal(rows[r].Label, predicted[r][0], 0.2);
+    }
+
+    [Fact]
     public void TheHeadIsTrainedAndSavedWithTheAdapter()
     {
         using TemporaryFolder scratch = new();

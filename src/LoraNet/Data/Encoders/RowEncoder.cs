@@ -38,20 +38,24 @@ internal sealed class RowEncoder
         if (source.Part is { } part) return Windows(source, part);
         JsonObject row = source.Fields;
         RowPlace place = source.Place;
+        string? adapter = _options.AdapterColumn is { } column && Fields.Has(row, column) ? Fields.Text(row, column, place) : null;
+        EncodedRow encoded = Encode(row, place);
+        return [adapter is null ? encoded : encoded with { Row = encoded.Row with { Adapter = adapter } }];
+    }
+
+    private EncodedRow Encode(JsonObject row, RowPlace place)
+    {
         DataForm form = FormDetector.Detect(row, place, _options.Columns);
-        return
-        [
-            form switch
-            {
-                DataForm.Tokens => Tokens(row, place),
-                DataForm.Text => Segments(form, place, [new Segment(Fields.Text(row, "text", place), Trained: true)], false),
-                DataForm.PromptCompletion => PromptCompletion(row, place),
-                DataForm.Alpaca => Alpaca(row, place),
-                DataForm.Messages => Chat(form, place, Conversation.FromMessages(row, place), _options.TrainOn),
-                DataForm.ShareGpt => Chat(form, place, Conversation.FromShareGpt(row, place), _options.TrainOn),
-                _ => throw new LoraNetException($"{place}: a row with a label is for a classifier, and this is a language model.", "Remove the label to train on the text, or train a model with a classification head."),
-            },
-        ];
+        return form switch
+        {
+            DataForm.Tokens => Tokens(row, place),
+            DataForm.Text => Segments(form, place, [new Segment(Fields.Text(row, "text", place), Trained: true)], false),
+            DataForm.PromptCompletion => PromptCompletion(row, place),
+            DataForm.Alpaca => Alpaca(row, place),
+            DataForm.Messages => Chat(form, place, Conversation.FromMessages(row, place), _options.TrainOn),
+            DataForm.ShareGpt => Chat(form, place, Conversation.FromShareGpt(row, place), _options.TrainOn),
+            _ => throw new LoraNetException($"{place}: a row with a label is for a classifier, and this is a language model.", "Remove the label to train on the text, or train a model with a classification head."),
+        };
     }
 
     private ITokenizer Required(RowPlace place) =>

@@ -47,7 +47,7 @@ internal sealed class RowLoader
     /// <summary>The rows of some files, from the cache where it has them.</summary>
     public LoadedRows Load(IReadOnlyList<string> files)
     {
-        TokenCache? cache = _options.CacheDirectory is { } folder && _options.MaxRows is null ? TokenCache.TryCreate(folder, files, _tokenizer, _options, _encoder.TemplateSource) : null;
+        TokenCache? cache = _options.CacheDirectory is { } folder && _options.MaxRows is null && _options.AdapterColumn is null ? TokenCache.TryCreate(folder, files, _tokenizer, _options, _encoder.TemplateSource) : null;
         LoadedRows? all = cache?.TryRead();
         if (all is null)
         {
