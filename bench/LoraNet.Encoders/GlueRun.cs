@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using LoraNet;
+using LoraNet.Cuda;
 using LoraNet.Data;
 using LoraNet.Lora;
 using LoraNet.Metrics;
@@ -23,12 +24,13 @@ internal static class GlueRun
         public int BatchSize { get; init; } = 16;
         public double? LearningRate { get; init; }
         public ulong Seed { get; init; } = 1;
+        public bool Cuda { get; init; }
     }
 
     public static void Run(string model, string data, string task, string method, string[] options)
     {
         Settings settings = Parse(options);
-        using Backend backend = new CpuBackend();
+        using Backend backend = settings.Cuda ? CudaBackend.Create() : new CpuBackend();
         // STS-B has scores of 0 to 5, the others two classes.
         using SequenceClassifier classifier = SequenceClassifier.Load(model, backend, task == "stsb" ? ["score"] : ["0", "1"], settings.Seed);
         Tokenizer tokenizer = Tokenizer.Load(model);
@@ -61,8 +63,15 @@ internal static class GlueRun
     private static Settings Parse(string[] options)
     {
         Settings settings = new();
-        for (int i = 0; i + 1 < options.Length; i += 2)
+        if (options.Length % 2 != 0) throw new LoraNetException($"{options[^1]} has no value.");
+        for (int i = 0; i < options.Length; i += 2)
         {
+            if (options[i] == "--device")
+            {
+                if (options[i + 1] is not ("cpu" or "cuda")) throw new LoraNetException($"--device is '{options[i + 1]}'.", "Use cpu or cuda.");
+                settings = settings with { Cuda = options[i + 1] == "cuda" };
+                continue;
+            }
             if (!double.TryParse(options[i + 1], NumberStyles.Float, CultureInfo.InvariantCulture, out double number) || !(number > 0)) throw new LoraNetException($"{options[i]} '{options[i + 1]}' is not a positive number.");
             settings = options[i] switch
             {

@@ -19,7 +19,7 @@ try
             GlueRun.Run(model, data, task, method, options);
             break;
         default:
-            Console.Error.WriteLine("usage: convert OUT [--assembly FILE] | check MODEL EXPECTED.json | glue MODEL DATA cola|sst2|mrpc|rte|stsb lora|full|probe [--rows N] [--eval-rows N] [--epochs E] [--batch-size B] [--lr L] [--seed S]");
+            Console.Error.WriteLine("usage: convert OUT [--assembly FILE] | check MODEL EXPECTED.json | glue MODEL DATA cola|sst2|mrpc|rte|stsb lora|full|probe [--rows N] [--eval-rows N] [--epochs E] [--batch-size B] [--lr L] [--seed S] [--device cpu|cuda]");
             return 2;
     }
     return 0;
