@@ -62,22 +62,9 @@ internal static class JacobiSvd
         double zeta = (beta - alpha) / (2 * gamma);
         double t = (zeta >= 0 ? 1 : -1) / (Math.Abs(zeta) + Math.Sqrt(1 + zeta * zeta));
         double c = 1 / Math.Sqrt(1 + t * t), s = c * t;
-        Turn(wp, wq, c, s);
-        Turn(v.AsSpan(p * columns, columns), v.AsSpan(q * columns, columns), c, s);
+        Vectors.Rotate(wp, wq, c, s);
+        Vectors.Rotate(v.AsSpan(p * columns, columns), v.AsSpan(q * columns, columns), c, s);
         // A rotation at the level of rounding is done but does not ask for another sweep.
         return Math.Abs(gamma) > 1e-14 * Math.Sqrt(alpha * beta);
-    }
-
-    private static void Turn(Span<double> p, Span<double> q, double c, double s)
-    {
-        int i = 0;
-        System.Numerics.Vector<double> vc = new(c), vs = new(s);
-        for (; i <= p.Length - System.Numerics.Vector<double>.Count; i += System.Numerics.Vector<double>.Count)
-        {
-            System.Numerics.Vector<double> x = new(p[i..]), y = new(q[i..]);
-            (vc * x - vs * y).CopyTo(p[i..]);
-            (vs * x + vc * y).CopyTo(q[i..]);
-        }
-        for (; i < p.Length; i++) (p[i], q[i]) = (c * p[i] - s * q[i], s * p[i] + c * q[i]);
     }
 }

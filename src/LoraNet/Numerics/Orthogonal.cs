@@ -49,23 +49,44 @@ internal static class Orthogonal
     /// </summary>
     public static int Extend(double[] basis, int count, int added, int length)
     {
-        int kept = count;
-        for (int j = count; j < count + added; j++)
+        double[] old = basis.AsSpan(0, count * length).ToArray(), block = basis.AsSpan(count * length, added * length).ToArray();
+        int kept = added;
+        double[] before = new double[added];
+        for (int j = 0; j < added; j++) before[j] = TensorPrimitives.Norm<double>(block.AsSpan(j * length, length));
+        for (int pass = 0; pass < 2 && kept > 0; pass++)
         {
-            Span<double> v = basis.AsSpan(j * length, length);
-            double before = TensorPrimitives.Norm<double>(v);
+            if (count > 0)
+            {
+                double[] along = Vectors.ProductNT(block, old, kept, count, length);
+                double[] shadow = Vectors.ProductNN(along, old, kept, length, count);
+                TensorPrimitives.Subtract(block.AsSpan(0, kept * length), shadow, block.AsSpan(0, kept * length));
+            }
+            kept = Normalise(block, kept, length, before);
+            Array.Fill(before, 1);
+        }
+        block.AsSpan(0, kept * length).CopyTo(basis.AsSpan(count * length));
+        return count + kept;
+    }
+
+    // Gram-Schmidt within the block; vectors that nothing is left of, measured by what they were, are left out.
+    private static int Normalise(double[] block, int count, int length, double[] before)
+    {
+        int kept = 0;
+        for (int j = 0; j < count; j++)
+        {
+            Span<double> v = block.AsSpan(j * length, length);
             for (int pass = 0; pass < 2; pass++)
             {
                 for (int i = 0; i < kept; i++)
                 {
-                    ReadOnlySpan<double> q = basis.AsSpan(i * length, length);
+                    ReadOnlySpan<double> q = block.AsSpan(i * length, length);
                     TensorPrimitives.MultiplyAdd(q, -TensorPrimitives.Dot(q, v), v, v);
                 }
             }
             double norm = TensorPrimitives.Norm<double>(v);
-            if (norm <= Negligible * before) continue;
+            if (norm <= Negligible * before[j]) continue;
             TensorPrimitives.Divide(v, norm, v);
-            if (kept != j) v.CopyTo(basis.AsSpan(kept * length, length));
+            if (kept != j) v.CopyTo(block.AsSpan(kept * length, length));
             kept++;
         }
         return kept;

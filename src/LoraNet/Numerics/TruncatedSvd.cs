@@ -20,9 +20,12 @@ internal static class TruncatedSvd
     {
         int small = Math.Min(rows, columns);
         rank = Math.Min(rank, small);
-        if (small <= SmallSide || rank > small / 4) return JacobiSvd.Decompose(Vectors.Widen(a), rows, columns).Take(rank);
+        if (small <= SmallSide) return JacobiSvd.Decompose(Vectors.Widen(a), rows, columns).Take(rank);
         float[] t = Vectors.Transpose<float>(a, rows, columns);
-        return columns <= rows ? Krylov(a, t, rows, columns, rank) : Krylov(t, a, columns, rows, rank).Transposed;
+        // Measured on matrices with a flat spectrum, the Krylov method's worst case.
+        bool many = rank > (small <= 1024 ? small / 24 : small / 4);
+        if (columns > rows) return many ? Squared(t, a, columns, rows, rank).Transposed : Krylov(t, a, columns, rows, rank).Transposed;
+        return many ? Squared(a, t, rows, columns, rank) : Krylov(a, t, rows, columns, rank);
     }
 
     /// <summary>The decomposition of B·A for B [rows, inner] and A [inner, columns]: QR of both, then of the [inner, inner] core.</summary>
@@ -64,10 +67,10 @@ internal static class TruncatedSvd
             // Ritz vectors: the decomposition of A·Q, through the small matrix (A·Q)ᵀ(A·Q).
             double[] part = image.AsSpan(0, count * rows).ToArray();
             double[] gram = Vectors.ProductNT(part, part, count, count, rows);
-            Svd ritz = JacobiSvd.Decompose(gram, count, count);
+            (double[] squares, double[] rotation) = SymmetricEigen.Decompose(gram, count);
             int keep = Math.Min(block, count);
-            double[] v = Vectors.ProductNN(ritz.Vt, basis.AsSpan(0, count * columns).ToArray(), keep, columns, count);
-            double[] av = Vectors.ProductNN(ritz.Vt, part, keep, rows, count);
+            double[] v = Vectors.ProductNN(rotation, basis.AsSpan(0, count * columns).ToArray(), keep, columns, count);
+            double[] av = Vectors.ProductNN(rotation, part, keep, rows, count);
             v.CopyTo(basis, 0);
             av.CopyTo(image, 0);
             // Residuals AᵀA·v − σ²·v: small when converged, else the directions to go on with.
@@ -76,15 +79,23 @@ internal static class TruncatedSvd
             for (int i = 0; i < keep; i++)
             {
                 Span<double> residual = basis.AsSpan((keep + i) * columns, columns);
-                TensorPrimitives.MultiplyAdd(v.AsSpan(i * columns, columns), -ritz.S[i], residual, residual);
+                TensorPrimitives.MultiplyAdd(v.AsSpan(i * columns, columns), -squares[i], residual, residual);
                 if (i < rank) worst = Math.Max(worst, TensorPrimitives.Norm<double>(residual));
             }
-            if (complete || worst <= Tolerance * ritz.S[0]) return Finish(v, av, rank, rows, columns);
+            if (complete || worst <= Tolerance * squares[0]) return Finish(v, av, rank, rows, columns);
             if (restart == MaxRestarts) throw new InvalidOperationException($"The SVD of a [{rows}, {columns}] matrix did not converge.");
             last = keep;
             count = Orthogonal.Extend(basis, keep, keep, columns);
             if (count == keep) return Finish(v, av, rank, rows, columns);
         }
+    }
+
+    // Many of the triples: all eigenvectors of AᵀA, which loses the small singular values but not those that are wanted.
+    private static Svd Squared(float[] a, float[] t, int rows, int columns, int rank)
+    {
+        (_, double[] vectors) = SymmetricEigen.Decompose(Vectors.ProductNT(t, Vectors.Widen(t), columns, columns, rows), columns);
+        double[] v = vectors[..(rank * columns)];
+        return Finish(v, Vectors.Transpose<double>(Vectors.ProductNT(a, v, rows, rank, columns), rows, rank), rank, rows, columns);
     }
 
     private static Svd Finish(double[] v, double[] av, int rank, int rows, int columns)

@@ -22,10 +22,12 @@ public sealed class SvdTests
     }
 
     [Theory]
-    [InlineData(300, 200, 10)]
-    [InlineData(200, 300, 10)]
+    [InlineData(300, 250, 10)]
+    [InlineData(250, 300, 10)]
     [InlineData(128, 128, 1)]
     [InlineData(257, 131, 32)]
+    [InlineData(150, 120, 60)]
+    [InlineData(120, 150, 120)]
     public void TheTruncatedFormAgreesWithTheWhole(int rows, int columns, int rank)
     {
         float[] a = Random(rows * columns, 2);
@@ -34,6 +36,45 @@ public sealed class SvdTests
         Assert.True(Difference(Rebuild(some), Rebuild(all)) < 1e-8);
         Assert.True(Gram(some.Ut, rank, rows) < 1e-10);
         Assert.True(Gram(some.Vt, rank, columns) < 1e-10);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(40)]
+    [InlineData(101)]
+    public void EigenvectorsRebuildASymmetricMatrix(int n)
+    {
+        double[] x = Vectors.Widen(Random(n * n, 5)), a = new double[n * n];
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < n; j++) a[i * n + j] = x[i * n + j] + x[j * n + i];
+        (double[] values, double[] vectors) = SymmetricEigen.Decompose((double[])a.Clone(), n);
+        Assert.Equal(values.OrderDescending(), values);
+        Assert.True(Gram(vectors, n, n) < 1e-12);
+        double[] scaled = (double[])vectors.Clone();
+        for (int i = 0; i < scaled.Length; i++) scaled[i] *= values[i / n];
+        double[] rebuilt = Vectors.ProductNN(Vectors.Transpose<double>(vectors, n, n), scaled, n, n, n);
+        Assert.True(Difference(rebuilt, a) < 1e-11);
+        // Equal eigenvalues and a diagonal matrix have nothing to rotate.
+        double[] diagonal = new double[n * n];
+        for (int i = 0; i < n; i++) diagonal[i * n + i] = i / 2;
+        Assert.Equal((n - 1) / 2, SymmetricEigen.Decompose(diagonal, n).Values[0]);
+    }
+
+    [Fact]
+    public void ProductsOfAnyShapeAreThoseOfTheDefinition()
+    {
+        foreach ((int m, int n, int k) in new[] { (1, 1, 1), (3, 5, 7), (9, 2, 16), (8, 3, 33), (13, 4, 5) })
+        {
+            double[] a = Vectors.Widen(Random(m * k, 6)), b = Vectors.Widen(Random(n * k, 7)), expected = new double[m * n];
+            for (int i = 0; i < m; i++)
+                for (int j = 0; j < n; j++)
+                    for (int x = 0; x < k; x++) expected[i * n + j] += a[i * k + x] * b[j * k + x];
+            Assert.True(Difference(Vectors.ProductNT(a, b, m, n, k), expected) < 1e-13);
+            Assert.True(Difference(Vectors.ProductNT(Vectors.Narrow(a), b, m, n, k), expected) < 1e-13);
+            Assert.True(Difference(Vectors.ProductNN(a, Vectors.Transpose<double>(b, n, k), m, n, k), expected) < 1e-13);
+        }
     }
 
     [Fact]
