@@ -51,21 +51,21 @@ internal static class ConvertCommand
         switch (to)
         {
             case "peft":
-            {
-                LoralibOptions options = new()
                 {
-                    Alpha = values.Number("alpha") ?? throw new LoraNetException("--alpha is missing; a loralib checkpoint does not store its alpha.", "Give the lora_alpha of its training."),
-                    EnableLora = values.List("enable-lora") is { } mask ? [.. mask.Select(m => m.ToLowerInvariant() switch { "true" => true, "false" => false, _ => throw new LoraNetException($"--enable-lora: '{m}' is neither true nor false.", "Give it as in training, such as true,false,true.") })] : null,
-                    BaseModelNameOrPath = values.Text("base-model"),
-                };
-                OutputFolder.Check(output, input);
-                PeftAdapterConfig config = LoralibImport.ToPeft(input, output, options);
-                terminal.Line(string.Create(CultureInfo.InvariantCulture, $"PEFT adapter in {output}: rank {config.R}, alpha {config.LoraAlpha}, modules {config.TargetModules}."));
-                result["rank"] = config.R;
-                result["alpha"] = config.LoraAlpha;
-                result["target_modules"] = config.TargetModules!.ToString();
-                break;
-            }
+                    LoralibOptions options = new()
+                    {
+                        Alpha = values.Number("alpha") ?? throw new LoraNetException("--alpha is missing; a loralib checkpoint does not store its alpha.", "Give the lora_alpha of its training."),
+                        EnableLora = values.List("enable-lora") is { } mask ? [.. mask.Select(m => m.ToLowerInvariant() switch { "true" => true, "false" => false, _ => throw new LoraNetException($"--enable-lora: '{m}' is neither true nor false.", "Give it as in training, such as true,false,true.") })] : null,
+                        BaseModelNameOrPath = values.Text("base-model"),
+                    };
+                    OutputFolder.Check(output, input);
+                    PeftAdapterConfig config = LoralibImport.ToPeft(input, output, options);
+                    terminal.Line(string.Create(CultureInfo.InvariantCulture, $"PEFT adapter in {output}: rank {config.R}, alpha {config.LoraAlpha}, modules {config.TargetModules}."));
+                    result["rank"] = config.R;
+                    result["alpha"] = config.LoraAlpha;
+                    result["target_modules"] = config.TargetModules!.ToString();
+                    break;
+                }
             case "loralib":
                 if (Directory.Exists(output)) throw new LoraNetException($"--output {output} is a folder; loralib's form is one file.", "Give a name that ends with .safetensors.");
                 LoralibImport.ToLoralib(input, output);
@@ -78,22 +78,22 @@ internal static class ConvertCommand
                 terminal.Line($"The same adapter with plain alpha in {output}.");
                 break;
             default:
-            {
-                RankChoice choice = new(values.Integer("rank"), values.Number("energy"));
-                choice.Validate();
-                string modelFolder = values.Required("model");
-                OutputFolder.Check(output, modelFolder);
-                using Backend backend = BackendFactory.Create(values, host);
-                using PretrainedModel model = AnyModel.Load(modelFolder, backend);
-                LoraAdapter adapter = AdapterFile.Load(input, model, trainable: false, warn: terminal.Warn);
-                using LoraAdapter reduced = AdapterConversion.Reduce(model, adapter, choice);
-                OutputFolder.Prepare(output, reduced.ParameterCount * sizeof(float));
-                AdapterFile.Save(output, model, reduced);
-                terminal.Line($"{Format.Count(adapter.ParameterCount)} values became {Format.Count(reduced.ParameterCount)} in {output}.");
-                result["parameters"] = reduced.ParameterCount;
-                result["parameters_before"] = adapter.ParameterCount;
-                break;
-            }
+                {
+                    RankChoice choice = new(values.Integer("rank"), values.Number("energy"));
+                    choice.Validate();
+                    string modelFolder = values.Required("model");
+                    OutputFolder.Check(output, modelFolder);
+                    using Backend backend = BackendFactory.Create(values, host);
+                    using PretrainedModel model = AnyModel.Load(modelFolder, backend);
+                    LoraAdapter adapter = AdapterFile.Load(input, model, trainable: false, warn: terminal.Warn);
+                    using LoraAdapter reduced = AdapterConversion.Reduce(model, adapter, choice);
+                    OutputFolder.Prepare(output, reduced.ParameterCount * sizeof(float));
+                    AdapterFile.Save(output, model, reduced);
+                    terminal.Line($"{Format.Count(adapter.ParameterCount)} values became {Format.Count(reduced.ParameterCount)} in {output}.");
+                    result["parameters"] = reduced.ParameterCount;
+                    result["parameters_before"] = adapter.ParameterCount;
+                    break;
+                }
         }
         terminal.Result(result);
         return ExitCodes.Fine;

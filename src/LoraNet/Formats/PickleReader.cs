@@ -76,17 +76,17 @@ internal sealed class PickleReader
                 case (char)0x87: Push(Take(3)); break;
                 case ']': Push(new List<object?>()); break;
                 case 'a':
-                {
-                    object? item = Pop();
-                    Top<List<object?>>().Add(item);
-                    break;
-                }
+                    {
+                        object? item = Pop();
+                        Top<List<object?>>().Add(item);
+                        break;
+                    }
                 case 'e':
-                {
-                    object?[] items = ToMark();
-                    Top<List<object?>>().AddRange(items);
-                    break;
-                }
+                    {
+                        object?[] items = ToMark();
+                        Top<List<object?>>().AddRange(items);
+                        break;
+                    }
                 case '}': Push(new Dictionary<string, object?>()); break;
                 case 's': SetItems(Take(2)); break;
                 case 'u': SetItems(ToMark()); break;
@@ -97,17 +97,17 @@ internal sealed class PickleReader
                 case 'j': Push(Recall(Length(BinaryPrimitives.ReadUInt32LittleEndian(Bytes(4)), inData: false))); break;
                 case 'c': Push(Name(Line(), Line())); break;
                 case (char)0x93:
-                {
-                    object?[] parts = Take(2);
-                    Push(parts is [string module, string name] ? Name(module, name) : throw Error("is damaged"));
-                    break;
-                }
+                    {
+                        object?[] parts = Take(2);
+                        Push(parts is [string module, string name] ? Name(module, name) : throw Error("is damaged"));
+                        break;
+                    }
                 case 'R':
-                {
-                    object?[] parts = Take(2);
-                    Push(parts is [Global function, object?[] arguments] ? _call(function, arguments) : throw Error("calls something that is not a known function"));
-                    break;
-                }
+                    {
+                        object?[] parts = Take(2);
+                        Push(parts is [Global function, object?[] arguments] ? _call(function, arguments) : throw Error("calls something that is not a known function"));
+                        break;
+                    }
                 case 'b': Pop(); break; // BUILD: attributes of an object, such as a dictionary's _metadata; none is of use here.
                 case 'Q': Push(_persistent(Pop())); break;
                 default:

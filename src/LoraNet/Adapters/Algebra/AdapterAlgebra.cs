@@ -90,22 +90,22 @@ public static class AdapterAlgebra
             case CombinationType.Cat:
                 return Cat(parts, weights);
             case CombinationType.Linear when !IsPeft(options):
-            {
-                (double[] b, double[] a, int sum) = AdapterFactors.SideBySide(parts, [.. parts.Select((p, i) => weights[i] * p.Scaling)]);
-                Svd svd = TruncatedSvd.OfProduct(b, a, rows, columns, sum);
-                return Of(svd.Take(svd.NumericRank(1e-12)));
-            }
+                {
+                    (double[] b, double[] a, int sum) = AdapterFactors.SideBySide(parts, [.. parts.Select((p, i) => weights[i] * p.Scaling)]);
+                    Svd svd = TruncatedSvd.OfProduct(b, a, rows, columns, sum);
+                    return Of(svd.Take(svd.NumericRank(1e-12)));
+                }
             case CombinationType.Svd:
-            {
-                (double[] b, double[] a, int sum) = AdapterFactors.SideBySide(parts, [.. parts.Select((p, i) => deltaWeights[i] * p.Scaling)]);
-                Svd svd = TruncatedSvd.OfProduct(b, a, rows, columns, sum);
-                return Of(svd.Take(rank));
-            }
+                {
+                    (double[] b, double[] a, int sum) = AdapterFactors.SideBySide(parts, [.. parts.Select((p, i) => deltaWeights[i] * p.Scaling)]);
+                    Svd svd = TruncatedSvd.OfProduct(b, a, rows, columns, sum);
+                    return Of(svd.Take(rank));
+                }
             case CombinationType.TiesSvd or CombinationType.DareLinearSvd or CombinationType.DareTiesSvd or CombinationType.MagnitudePruneSvd:
-            {
-                float[] delta = MergeMath.Merge(type, [.. parts.Select(p => p.Delta())], deltaWeights, options.Density!.Value, options.MajoritySign, options.Seed, path);
-                return Of(TruncatedSvd.Decompose(delta, rows, columns, rank));
-            }
+                {
+                    float[] delta = MergeMath.Merge(type, [.. parts.Select(p => p.Delta())], deltaWeights, options.Density!.Value, options.MajoritySign, options.Seed, path);
+                    return Of(TruncatedSvd.Decompose(delta, rows, columns, rank));
+                }
             default:
                 return OnFactors(parts, weights, type, options);
         }
