@@ -103,6 +103,20 @@ public sealed class ConversionTests : IDisposable
     }
 
     [Fact]
+    public void ReducingKeepsWholeModules()
+    {
+        using CausalLM model = TinyModel.Load(_backend, "llama-saved-head");
+        LoraAdapter adapter = model.AddAdapter(_random with { TargetModules = ModuleSelector.Of("v_proj"), ModulesToSave = ["lm_head"] });
+        Parameter head = Assert.Single(adapter.Overrides).Copy;
+        head.FromFile([.. head.ToFile().Select(v => 1.5f * v)]);
+        float[] expected = TinyModel.Logits(model, _row);
+        using TemporaryFolder folder = new();
+        using (LoraAdapter reduced = AdapterConversion.Reduce(model, adapter, new RankChoice(4))) AdapterFile.Save(folder.Path, model, reduced);
+        AdapterFile.Load(folder.Path, model, "again", trainable: false);
+        Assert.True(TinyModel.MaxDifference(expected, TinyModel.Logits(model, _row)) < 1e-4);
+    }
+
+    [Fact]
     public void RsLoraFoldsIntoAlpha()
     {
         LoraAdapter adapter = _model.AddAdapter(_random with { UseRsLora = true, UseDora = true, RankPattern = [KeyValuePair.Create("q_proj", 9)], AlphaPattern = [KeyValuePair.Create("v_proj", 3.0)] });

@@ -12,10 +12,12 @@ internal static class AdapterAssembly
     /// <param name="settings">Task, base model and dropout to carry over; ranks, alphas and targets are replaced.</param>
     /// <param name="factors">Its layers; the scalings must follow from alphas and ranks as <paramref name="rsLora"/> says.</param>
     /// <param name="rsLora">Whether scaling is alpha / √r.</param>
-    public static LoraAdapter Build(PretrainedModel model, string name, LoraConfig settings, IReadOnlyList<AdapterFactors> factors, bool rsLora = false)
+    /// <param name="whole">An adapter whose whole tensors (modules_to_save, trained biases) are copied, or null.</param>
+    public static LoraAdapter Build(PretrainedModel model, string name, LoraConfig settings, IReadOnlyList<AdapterFactors> factors, bool rsLora = false, LoraAdapter? whole = null)
     {
         if (factors.Count == 0) throw new LoraNetException("The adapters have no LoRA layer, so there is nothing to build a new one from.");
         LoraConfig config = Describe(model, settings, [.. factors.Select(f => (f.Path, f.Rank, f.Scaling))], rsLora) with { LoraBias = factors.Any(f => f.Bias is not null) };
+        if (whole is not null) config = config with { ModulesToSave = settings.ModulesToSave, Bias = settings.Bias };
         LoraAdapter adapter = new(name, config);
         foreach (AdapterFactors f in factors.OrderBy(f => Order(model, f.Path)))
         {
@@ -28,6 +30,12 @@ internal static class AdapterAssembly
             float[]? values = f.Bias ?? (config.LoraBias ? new float[f.Rows] : null);
             Parameter? bias = values is null ? null : new Parameter(backend, f.Path + ".lora_B.bias", ParameterKind.LoraBias, values, [f.Rows]);
             adapter.Add(new LoraLayer(f.Path, name, f.Scaling, embedding ? 0 : (float)config.Dropout, a, b, bias, null));
+        }
+        foreach ((BaseTensor tensor, Parameter copy) in whole?.Overrides ?? [])
+        {
+            Parameter again = tensor.CreateCopy(copy.Name, copy.Kind);
+            again.FromFile(copy.ToFile());
+            adapter.Add(tensor, again);
         }
         return adapter;
     }

@@ -9,17 +9,16 @@ namespace LoraNet.Adapters;
 /// <summary>Other forms of the same adapter: lower rank, and a plain alpha in place of rsLoRA's.</summary>
 public static class AdapterConversion
 {
-    /// <summary>The best approximation of an adapter at a lower rank, with scaling 1; not attached.</summary>
+    /// <summary>The best approximation of an adapter at a lower rank, with scaling 1; whole tensors are kept. Not attached.</summary>
     /// <param name="model">The model it belongs to.</param>
-    /// <param name="adapter">An adapter without DoRA, trained biases or whole modules.</param>
+    /// <param name="adapter">An adapter without DoRA.</param>
     /// <param name="choice">Rank or energy.</param>
     /// <param name="name">Name of the new adapter.</param>
-    /// <exception cref="LoraNetException">The adapter is not a plain one, or the choice is out of range.</exception>
+    /// <exception cref="LoraNetException">The adapter uses DoRA, or the choice is out of range.</exception>
     public static LoraAdapter Reduce(PretrainedModel model, LoraAdapter adapter, RankChoice choice, string name = "reduced")
     {
         choice.Validate();
         if (adapter.Config.UseDora) throw new LoraNetException($"Adapter '{adapter.Name}' uses DoRA, whose change is not a product B·A.", "Merge it and extract a plain adapter instead.");
-        if (adapter.Overrides.Count > 0) throw new LoraNetException($"Adapter '{adapter.Name}' holds whole tensors ('{adapter.Overrides[0].Tensor.Name}'), which have no rank to reduce.", "Merge it and extract a plain adapter instead.");
         List<AdapterFactors> factors = [];
         foreach (LoraLayer layer in adapter.Layers.Values)
         {
@@ -29,7 +28,7 @@ public static class AdapterConversion
             (float[] a, float[] b) = svd.Factors(0.5);
             factors.Add(new AdapterFactors(f.Path, svd.Rank, 1, a, b, f.Rows, f.Columns, f.Bias is null ? null : [.. f.Bias.Select(v => (float)(f.Scaling * v))]));
         }
-        return AdapterAssembly.Build(model, name, adapter.Config, factors);
+        return AdapterAssembly.Build(model, name, adapter.Config, factors, whole: adapter);
     }
 
     /// <summary>
