@@ -49,8 +49,19 @@ public sealed class EncoderTests
         using Backend backend = new CpuBackend();
         EncoderOptions options = new()
         {
-            ModelType = "roberta", Prefix = "roberta", HiddenSize = 8, IntermediateSize = 8, Layers = 1, Heads = 1, VocabularySize = 10, Positions = 7, TokenTypes = 1,
-            NormEps = 1e-5f, PositionsAfter = 1, Head = ClassificationHead.DenseAndProjection, Labels = 2,
+            ModelType = "roberta",
+            Prefix = "roberta",
+            HiddenSize = 8,
+            IntermediateSize = 8,
+            Layers = 1,
+            Heads = 1,
+            VocabularySize = 10,
+            Positions = 7,
+            TokenTypes = 1,
+            NormEps = 1e-5f,
+            PositionsAfter = 1,
+            Head = ClassificationHead.DenseAndProjection,
+            Labels = 2,
         };
         // The padding id inside a text does not count and has its own position; a masked tail is no row.
         using EncoderBatch batch = EncoderBatch.Create(backend, [new ClassificationRow([0, 5, 1, 7, 2, 1], [1, 1, 1, 1, 1, 0], null, 0)], options);
