@@ -6,18 +6,19 @@ namespace LoraNet.CudaCheck;
 
 /// <summary>
 /// Checks and times the CUDA backend where there is a GPU but no SDK: publish self-contained, copy, run.
-/// <c>LoraNet.CudaCheck [conformance [cases [filter]]] | [time] | [simulate [cases [filter]]]</c>; without arguments conformance and timings.
+/// <c>LoraNet.CudaCheck golden FOLDER | [conformance [cases [filter]]] | [time] | [simulate [cases [filter]]]</c>; without arguments conformance and timings.
 /// </summary>
 internal static class Program
 {
     private static int Main(string[] args)
     {
         string mode = args.Length > 0 ? args[0] : "all";
-        int cases = args.Length > 1 ? int.Parse(args[1]) : 40;
+        int cases = args.Length > 1 && mode != "golden" ? int.Parse(args[1]) : 40;
         string filter = args.Length > 2 ? args[2] : "";
         foreach (CudaDeviceInfo d in CudaBackend.Devices())
             Console.WriteLine($"GPU {d.Index}: {d.Name}, {d.MemoryBytes / 1048576.0:N0} MiB, compute capability {d.ComputeMajor}.{d.ComputeMinor}");
         int failures = 0;
+        if (mode == "golden") return Math.Min(1, Golden.Run(args[1], type => Open(type)));
         if (mode == "simulate")
         {
             foreach (DType type in (DType[])[DType.F32, DType.BF16])
