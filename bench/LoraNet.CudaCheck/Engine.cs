@@ -52,7 +52,7 @@ internal static class Engine
         backend.Synchronize();
         double load = watch.Elapsed.TotalSeconds;
         model.AddAdapter(new LoraConfig { Rank = rank, Alpha = 16, TargetModules = allLinear ? ModuleSelector.AllLinearLayers : ModuleSelector.Of(["q_proj", "k_proj", "v_proj", "o_proj"]) });
-        using LoraTrainer trainer = new(model, Rows(rows, length, 128256), new TrainingOptions { BatchSize = rows, MaxSteps = steps, Shuffle = false });
+        using LoraTrainer trainer = new(model, Rows(rows, length, 128256), new TrainingOptions { BatchSize = rows, MaxSteps = steps + 1, Shuffle = false });
         List<double> times = [];
         StepResult last = null!;
         for (int i = 0; i < steps; i++)
@@ -63,6 +63,11 @@ internal static class Engine
         double best = times.Skip(steps / 2).Order().ElementAt((times.Count - (steps / 2)) / 2);
         Console.WriteLine($"Llama-3.2-1B {rows} x {length}, r{rank} {(allLinear ? "all linear" : "q,k,v,o")}: prepare {load:N2} s, first step {times[0]:N0} ms, then median {best:N1} ms " +
             $"({rows * length / best * 1000:N0} tok/s), loss {last.Loss:g6}, norm {last.GradientNorm:g4}, peak {backend.PeakBytes / 1073741824.0:N1} GiB");
+        backend.StartProfile();
+        trainer.Step();
+        IReadOnlyList<KernelTime> kernels = backend.StopProfile();
+        Console.WriteLine($"  kernels {kernels.Sum(k => k.Milliseconds):N1} ms in {kernels.Sum(k => k.Launches)} launches");
+        foreach (KernelTime k in kernels.Take(24)) Console.WriteLine($"  {k.Milliseconds,8:N2} ms {k.Launches,5} x {k.Name}");
     }
 
     private static RandomWeights? s_large;

@@ -109,8 +109,9 @@ public sealed partial class CudaBackend
         if (update is { } u) Require(u.Left.Columns == rank && u.Left.Rows == rows, $"low rank {u.Left.ShapeText} · {u.Right.ShapeText}");
     }
 
-    private static void Require(bool shapesFit, string product)
+    // The text is put together only when it is needed: this runs at every product.
+    private static void Require(bool shapesFit, [System.Runtime.CompilerServices.InterpolatedStringHandlerArgument(nameof(shapesFit))] ref LazyText product)
     {
-        if (!shapesFit) throw new ArgumentException($"The shapes of a matrix product do not fit: {product}.");
+        if (!shapesFit) throw new ArgumentException($"The shapes of a matrix product do not fit: {product.ToString()}.");
     }
 }

@@ -7,7 +7,7 @@ namespace LoraNet.Cuda;
 /// <content>Gradient norm and AdamW.</content>
 public sealed partial class CudaBackend
 {
-    private readonly ChunkTable _normTable, _updateTable;
+    private readonly ChunkTable _normTable, _updateTable, _zeroTable;
 
     /// <inheritdoc/>
     public override void GradientNorm(IReadOnlyList<Tensor> gradients, float maxNorm, Tensor lossSum, Tensor stats)
@@ -35,6 +35,20 @@ public sealed partial class CudaBackend
     }
 
     /// <inheritdoc/>
+    public override void ZeroAll(IReadOnlyList<Tensor> tensors)
+    {
+        _zeroTable.Begin();
+        for (int i = 0; i < tensors.Count; i++)
+        {
+            RequireF32(tensors[i]);
+            _zeroTable.Add(0, tensors[i].Address, 0, 0, tensors[i].Count, i);
+        }
+        _zeroTable.End();
+        if (_zeroTable.Count > 0)
+            _kernels.ZeroGradients.Get().Launch(Math.Min(_zeroTable.Count, _device.ManyGroups), 1, _device.PreferredGroup, new OptimizerArgs { Chunks = _zeroTable.Address, ChunkCount = _zeroTable.Count });
+    }
+
+    /// <inheritdoc/>
     public override void AdamW(IReadOnlyList<AdamWTensor> tensors, AdamWSettings settings, Tensor stats)
     {
         RequireF32(stats);
@@ -43,13 +57,13 @@ public sealed partial class CudaBackend
         {
             AdamWTensor t = tensors[i];
             RequireF32(t.Parameter, t.Gradient, t.FirstMoment, t.SecondMoment);
-            _updateTable.Add(t.Parameter.Address, t.Gradient.Address, t.FirstMoment.Address, t.SecondMoment.Address, t.Parameter.Count, i);
+            _updateTable.Add(t.Parameter.Address, t.Gradient.Address, t.FirstMoment.Address, t.SecondMoment.Address, t.Parameter.Count, i, CopyOf(t.Parameter));
             _updateTable.AddSetting(t.LearningRate, (float)(1 - (double)t.LearningRate * t.WeightDecay));
         }
         _updateTable.End();
         if (_updateTable.Count == 0) return;
         double correction1 = 1 - Math.Pow(settings.Beta1, settings.Step), correction2 = 1 - Math.Pow(settings.Beta2, settings.Step);
-        _kernels.AdamW.Get().Launch(Math.Min(_updateTable.Count, _device.ManyGroups), 1, _device.PreferredGroup, new OptimizerArgs
+        _kernels.AdamW.Get(_computeType).Launch(Math.Min(_updateTable.Count, _device.ManyGroups), 1, _device.PreferredGroup, new OptimizerArgs
         {
             Chunks = _updateTable.Address,
             ChunkCount = _updateTable.Count,

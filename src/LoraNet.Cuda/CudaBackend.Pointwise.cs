@@ -58,9 +58,12 @@ public sealed partial class CudaBackend
         if (x.DType == y.DType && alpha == 1 && !accumulate)
         {
             if (x.Address != y.Address && x.Bytes > 0) _device.Copy(x.Address, y.Address, x.Bytes);
-            return;
         }
-        ScaleInto(x.Address, x.DType, alpha, y.Address, y.DType, x.Count, accumulate);
+        else
+        {
+            ScaleInto(x.Address, x.DType, alpha, y.Address, y.DType, x.Count, accumulate);
+        }
+        RefreshCopy(y.Address);
     }
 
     private void ScaleInto(nint x, DType xType, float alpha, nint y, DType yType, long count, bool accumulate) =>

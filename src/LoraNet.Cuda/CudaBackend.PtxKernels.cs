@@ -13,9 +13,16 @@ public sealed partial class CudaBackend
 
     /// <summary>Launches a product if a generated kernel takes it. Those read operands of one type: what is kept in F32 beside 16-bit
     /// activations (LoRA's A and B, biases) is rounded to their type first, as autocast does, if the result is 16-bit too.</summary>
-    private bool MultiplyGenerated(in Product p)
+    private bool MultiplyGenerated(in Product product)
     {
-        if (_generated is null || p.K == 0 || InputType(p.A.Type, p.B.Type) is not { } type || (p.C.Type != type && p.C.Type != DType.F32)) return false;
+        if (_generated is null || product.K == 0 || InputType(product.A.Type, product.B.Type) is not { } type || (product.C.Type != type && product.C.Type != DType.F32)) return false;
+        Product p = product.C.Type == DType.F32 ? product : product with
+        {
+            A = Copied(product.A, type),
+            B = Copied(product.B, type),
+            Left = Copied(product.Left, type),
+            Right = Copied(product.Right, type),
+        };
         long a = CastBytes(p.A, (long)p.M * p.K, type), b = CastBytes(p.B, (long)p.N * p.K, type);
         long left = CastBytes(p.Left, (long)p.M * p.Rank, type), right = CastBytes(p.Right, (long)p.N * p.Rank, type), bias = CastBytes(p.Bias, p.N, type);
         // Rounding operands is right where the result is rounded as coarsely, and wrong for F32 results.
@@ -59,6 +66,12 @@ public sealed partial class CudaBackend
 
     private static long CastBytes(Operand operand, long count, DType type) =>
         operand.Exists && operand.Type != type ? Divide(count * type.Size(), 256) * 256 : 0;
+
+    /// <summary>The operand in its kept 16-bit copy, if it is a parameter that has one.</summary>
+    private Operand Copied(Operand operand, DType type) =>
+        operand.Exists && operand.Type == DType.F32 && type == _computeType && _copies.TryGetValue(operand.Address, out (nint Copy, long Count) known)
+            ? new Operand(known.Copy, type)
+            : operand;
 
     private ulong Cast(Operand operand, long count, DType type, long bytes, ref nint free)
     {

@@ -17,6 +17,8 @@ public sealed partial class CudaBackend : Backend
     private readonly KernelSet _kernels;
     private readonly Dictionary<nint, long> _allocations = [];
     private readonly DType _computeType;
+    private const long SmallBytes = 1 << 20;
+    private readonly Dictionary<long, Stack<nint>> _small = [];
     private long _allocatedBytes, _peakBytes;
     private nint _scratch;
     private long _scratchBytes;
@@ -30,6 +32,7 @@ public sealed partial class CudaBackend : Backend
         _generated = device is CudaRuntime runtime ? new GeneratedKernels(runtime) : null;
         _normTable = new ChunkTable(this);
         _updateTable = new ChunkTable(this);
+        _zeroTable = new ChunkTable(this);
     }
 
     /// <summary>Opens a card.</summary>
@@ -93,7 +96,12 @@ public sealed partial class CudaBackend : Backend
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         bytes = Math.Max(bytes, 1);
-        nint address = _device.Allocate(bytes);
+        nint address = 0;
+        lock (_allocations)
+        {
+            if (_small.TryGetValue(Pooled(bytes), out Stack<nint>? free) && free.Count > 0) address = free.Pop();
+        }
+        if (address == 0) address = _device.Allocate(Pooled(bytes));
         lock (_allocations)
         {
             _allocations.Add(address, bytes);
@@ -111,15 +119,29 @@ public sealed partial class CudaBackend : Backend
             // After Dispose everything is already given back.
             if (!_allocations.Remove(address, out long bytes)) return;
             _allocatedBytes -= bytes;
+            DropCopy(address);
+            if (bytes <= SmallBytes)
+            {
+                // Freeing on the device waits for it; small blocks (a batch's ids and positions) are kept instead. Stream order
+                // makes their next use come after the last one.
+                if (!_small.TryGetValue(Pooled(bytes), out Stack<nint>? free)) _small[Pooled(bytes)] = free = new Stack<nint>();
+                free.Push(address);
+                return;
+            }
         }
         _device.Free(address);
     }
+
+    // Small blocks come in powers of two, so that they fit each other's place.
+    private static long Pooled(long bytes) => bytes <= SmallBytes ? (long)System.Numerics.BitOperations.RoundUpToPowerOf2((ulong)Math.Max(bytes, 256)) : bytes;
 
     /// <inheritdoc/>
     public override void UploadBytes(ReadOnlySpan<byte> source, Tensor destination)
     {
         if (source.Length != destination.Bytes) throw new ArgumentException($"{source.Length} bytes for {destination.ShapeText} of {destination.DType}.");
-        if (source.Length > 0) _device.Upload(source, destination.Address);
+        if (source.Length == 0) return;
+        _device.Upload(source, destination.Address);
+        RefreshCopy(destination.Address);
     }
 
     /// <inheritdoc/>
@@ -129,13 +151,26 @@ public sealed partial class CudaBackend : Backend
         _device.Download(source.Address, destination);
     }
 
+    /// <summary>Starts timing every kernel launched by any backend of this process, until <see cref="StopProfile"/>; real cards only.</summary>
+    public void StartProfile() => LaunchProfile.Current = _device is CudaRuntime runtime ? new LaunchProfile(runtime.Stream) : null;
+
+    /// <summary>Ends the timing; kernels by total time, the longest first.</summary>
+    public IReadOnlyList<KernelTime> StopProfile()
+    {
+        LaunchProfile? profile = LaunchProfile.Current;
+        LaunchProfile.Current = null;
+        return profile?.Finish() ?? [];
+    }
+
     /// <inheritdoc/>
     public override void Synchronize() => _device.Synchronize();
 
     /// <inheritdoc/>
     public override void Zero(Tensor x)
     {
-        if (x.Bytes > 0) _device.Zero(x.Address, x.Bytes);
+        if (x.Bytes == 0) return;
+        _device.Zero(x.Address, x.Bytes);
+        RefreshCopy(x.Address);
     }
 
     /// <inheritdoc/>
@@ -145,7 +180,9 @@ public sealed partial class CudaBackend : Backend
         _disposed = true;
         _device.Synchronize();
         foreach (nint address in _allocations.Keys) _device.Free(address);
+        foreach (nint address in _small.Values.SelectMany(static s => s)) _device.Free(address);
         _allocations.Clear();
+        _small.Clear();
         _device.Dispose();
     }
 

@@ -165,6 +165,12 @@ public abstract partial class Backend : IDisposable
     /// p ← p·(1 − lr·λ); m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; p ← p − lr/(1−β₁ᵗ) · m/(√v/√(1−β₂ᵗ) + ε).</summary>
     public abstract void AdamW(IReadOnlyList<AdamWTensor> tensors, AdamWSettings settings, Tensor stats);
 
+    /// <summary>Zeroes many tensors of the parameter type: the gradients before a step. One launch where a backend can.</summary>
+    public virtual void ZeroAll(IReadOnlyList<Tensor> tensors)
+    {
+        for (int i = 0; i < tensors.Count; i++) Zero(tensors[i]);
+    }
+
     /// <summary>Sets all elements to zero bytes.</summary>
     public abstract void Zero(Tensor x);
 

@@ -6,10 +6,12 @@ namespace LoraNet.Cuda.Driver;
 internal sealed unsafe class CudaKernel
 {
     private readonly nint _function;
+    private readonly string _name;
 
-    private CudaKernel(nint function, int threads, int sharedBytes)
+    private CudaKernel(nint function, string name, int threads, int sharedBytes)
     {
         _function = function;
+        _name = name;
         Threads = threads;
         SharedBytes = sharedBytes;
     }
@@ -37,7 +39,7 @@ internal sealed unsafe class CudaKernel
             CudaError.Check(Native.cuModuleGetFunction(out nint function, module, n), $"cuModuleGetFunction({entry})");
             if (sharedBytes > 48 * 1024)
                 CudaError.Check(Native.cuFuncSetAttribute(function, Native.FuncMaxDynamicSharedBytes, sharedBytes), $"cuFuncSetAttribute({entry}, {sharedBytes} bytes)");
-            return new CudaKernel(function, threads, sharedBytes);
+            return new CudaKernel(function, entry, threads, sharedBytes);
         }
     }
 
@@ -48,7 +50,10 @@ internal sealed unsafe class CudaKernel
         {
             void** pointers = stackalloc void*[args.Count];
             for (int i = 0; i < args.Count; i++) pointers[i] = data + args.OffsetOf(i);
+            Runtime.LaunchProfile? profile = Runtime.LaunchProfile.Current;
+            profile?.Begin(_name);
             CudaError.Check(Native.cuLaunchKernel(_function, checked((uint)gridX), (uint)gridY, 1, (uint)Threads, 1, 1, (uint)SharedBytes, stream, pointers, null), "cuLaunchKernel");
+            profile?.End();
         }
     }
 }

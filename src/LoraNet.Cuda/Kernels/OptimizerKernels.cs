@@ -8,6 +8,9 @@ internal struct OptimizerChunk
     /// <summary>Addresses of the piece; moments and parameter are 0 in tables of gradients only.</summary>
     public long Parameter, Gradient, First, Second;
 
+    /// <summary>Address of the 16-bit copy of the piece, or 0.</summary>
+    public long Copy;
+
     /// <summary>Elements of the piece, and the number of its tensor (row of the settings table).</summary>
     public int Count, Tensor;
 }
@@ -67,7 +70,9 @@ internal static unsafe class OptimizerKernels
         StoredF32.Store(a.Stats, 2, norm - norm == 0f && loss - loss == 0f ? 1f : 0f);
     }
 
-    public static void AdamW(OptimizerArgs a)
+    /// <summary>The update; writes the parameter rounded to TCopy too where there is a copy.</summary>
+    public static void AdamW<TCopy>(OptimizerArgs a)
+        where TCopy : struct, IStorage
     {
         if (StoredF32.Load(a.Stats, 2) == 0f) return;
         float clip = StoredF32.Load(a.Stats, 1);
@@ -75,6 +80,7 @@ internal static unsafe class OptimizerKernels
         {
             OptimizerChunk* t = (OptimizerChunk*)(a.Chunks + (long)chunk * sizeof(OptimizerChunk));
             long parameter = t->Parameter, gradient = t->Gradient, first = t->First, second = t->Second;
+            long copy = t->Copy;
             int count = t->Count, tensor = t->Tensor;
             float rate = StoredF32.Load(a.Settings, 2L * tensor), keep = StoredF32.Load(a.Settings, 2L * tensor + 1);
             for (int i = 4 * Group.IdxX; i < count; i += 4 * Group.DimX)
@@ -89,9 +95,23 @@ internal static unsafe class OptimizerKernels
                 p = new Pack(Step(a, p.X * keep, m.X, v.X, rate), Step(a, p.Y * keep, m.Y, v.Y, rate),
                     Step(a, p.Z * keep, m.Z, v.Z, rate), Step(a, p.W * keep, m.W, v.W, rate));
                 Flat.Store<StoredF32>(parameter, i, count, p);
+                if (copy != 0) Flat.Store<TCopy>(copy, i, count, p);
                 Flat.Store<StoredF32>(first, i, count, m);
                 Flat.Store<StoredF32>(second, i, count, v);
             }
+        }
+    }
+
+    /// <summary>Zeroes the gradients of all chunks.</summary>
+    public static void ZeroGradients(OptimizerArgs a)
+    {
+        Pack zero = new(0f, 0f, 0f, 0f);
+        for (int chunk = Grid.IdxX; chunk < a.ChunkCount; chunk += Grid.DimX)
+        {
+            OptimizerChunk* t = (OptimizerChunk*)(a.Chunks + (long)chunk * sizeof(OptimizerChunk));
+            long gradient = t->Gradient;
+            int count = t->Count;
+            for (int i = 4 * Group.IdxX; i < count; i += 4 * Group.DimX) Flat.Store<StoredF32>(gradient, i, count, zero);
         }
     }
 

@@ -30,8 +30,8 @@ internal sealed class ChunkTable(CudaBackend owner)
         _settings.Clear();
     }
 
-    /// <summary>Adds the chunks of one tensor; an address of 0 stands for an operand that is not used.</summary>
-    public void Add(nint parameter, nint gradient, nint first, nint second, long count, int tensor)
+    /// <summary>Adds the chunks of one tensor; an address of 0 (and a copy of 0) stands for an operand that is not used.</summary>
+    public void Add(nint parameter, nint gradient, nint first, nint second, long count, int tensor, nint copy = 0)
     {
         for (long start = 0; start < count; start += ChunkElements)
         {
@@ -42,6 +42,7 @@ internal sealed class ChunkTable(CudaBackend owner)
                 Gradient = gradient + bytes,
                 First = first == 0 ? 0 : first + bytes,
                 Second = second == 0 ? 0 : second + bytes,
+                Copy = copy == 0 ? 0 : copy + bytes / 2,
                 Count = (int)Math.Min(ChunkElements, count - start),
                 Tensor = tensor,
             });

@@ -129,7 +129,7 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
             _modules.Add(module);
             CudaError.Check(Native.cuModuleGetFunction(out nint function, module, n), $"cuModuleGetFunction({entry})");
             CudaError.Check(Native.cuFuncGetAttribute(out int maxGroup, 0, function), "cuFuncGetAttribute"); // CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK
-            return new CudaKernel<TArgs>(this, function, method.Name, maxGroup);
+            return new CudaKernel<TArgs>(this, function, $"{method.DeclaringType!.Name}.{method.Name}", maxGroup);
         }
     }
 
@@ -157,8 +157,11 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
             fixed (TArgs* p = &args)
             {
                 void* parameter = p;
+                LaunchProfile? profile = LaunchProfile.Current;
+                profile?.Begin(name);
                 int result = Native.cuLaunchKernel(function, (uint)gridX, (uint)gridY, 1, (uint)group, 1, 1, 0, runtime.Stream, &parameter, null);
                 if (result != 0) CudaError.Check(result, name);
+                profile?.End();
             }
         }
     }

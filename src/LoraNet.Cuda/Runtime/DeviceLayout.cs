@@ -5,9 +5,9 @@ using LoraNet.Tensors;
 
 namespace LoraNet.Cuda.Runtime;
 
-/// <summary>Device copies of a layout's ranges. A layout lives as long as a batch; its memory goes back to the pool when the
-/// garbage collector finds it unused, which stream order makes safe: later uploads come after all earlier launches.</summary>
-internal sealed class DeviceLayout
+/// <summary>Device copies of a layout's ranges. A layout lives as long as a batch, which disposes it; its memory goes
+/// back to the pool, which stream order makes safe: later uploads come after all earlier launches.</summary>
+internal sealed class DeviceLayout : IDisposable
 {
     private readonly IndexPool _pool;
     private readonly List<(nint Address, long Bytes)> _blocks = [];
@@ -27,9 +27,20 @@ internal sealed class DeviceLayout
         owner.UploadInts(layout.KeyEnd, KeyEnd);
     }
 
-    ~DeviceLayout()
+    // For layouts that nobody disposes.
+    ~DeviceLayout() => ReturnBlocks();
+
+    public void Dispose()
+    {
+        ReturnBlocks();
+        _layout.Prepared = null;
+        GC.SuppressFinalize(this);
+    }
+
+    private void ReturnBlocks()
     {
         foreach ((nint address, long bytes) in _blocks) _pool.Return(address, bytes);
+        _blocks.Clear();
     }
 
     public CudaBackend Owner { get; }

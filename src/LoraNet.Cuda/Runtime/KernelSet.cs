@@ -35,7 +35,8 @@ internal sealed class KernelSet(DeviceRuntime device)
     public readonly KernelFamily<CrossEntropyArgs> CrossEntropy = new(device, LossKernels.CrossEntropy<StoredF32, StoredF32>);
     public readonly KernelFamily<OptimizerArgs> SquareSums = new(device, OptimizerKernels.SquareSums);
     public readonly KernelFamily<OptimizerArgs> FinishNorm = new(device, OptimizerKernels.FinishNorm);
-    public readonly KernelFamily<OptimizerArgs> AdamW = new(device, OptimizerKernels.AdamW);
+    public readonly KernelFamily<OptimizerArgs> AdamW = new(device, OptimizerKernels.AdamW<StoredBF16>);
+    public readonly KernelFamily<OptimizerArgs> ZeroGradients = new(device, OptimizerKernels.ZeroGradients);
     public readonly KernelFamily<GemmArgs> Gemm = new(device, GemmKernels.Multiply<StoredF32, StoredF32, StoredF32>);
     public readonly KernelFamily<AttentionArgs> Attention = new(device, AttentionKernels.Forward<StoredF32, StoredF32>);
     public readonly KernelFamily<AttentionArgs> AttentionDelta = new(device, AttentionKernels.Delta<StoredF32, StoredF32>);

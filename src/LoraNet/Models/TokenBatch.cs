@@ -168,6 +168,8 @@ public sealed class TokenBatch : IDisposable
     public void Dispose()
     {
         _rowAdapters?.Dispose();
+        foreach (AttentionLayout layout in _causal.Values) (layout.Prepared as IDisposable)?.Dispose();
+        (_bidirectional?.Prepared as IDisposable)?.Dispose();
         _backend.Free(Ids);
         _backend.Free(Positions);
         _backend.Free(TrainedRows);

@@ -168,9 +168,7 @@ public sealed partial class LoraTrainer : IDisposable
         backend.Zero(_lossSum);
         BatchSizes sizes = default;
         foreach (int[] chunk in indices.Chunk(Options.BatchSize))
-        {
             sizes += _task.Accumulate(_tape, chunk, _context, 1f / trained, _lossSum, sizes);
-        }
         double rate = Schedule.At(step);
         Optimizer.Updates = State.Updates;
         (double norm, bool applied) = Optimizer.Step(rate, _lossSum);

@@ -41,10 +41,7 @@ public sealed class Optimizer : IDisposable
     public long StateBytes => _tensors.Sum(t => t.FirstMoment.Bytes + t.SecondMoment.Bytes);
 
     /// <summary>Zeroes all gradients.</summary>
-    public void ZeroGradients()
-    {
-        foreach (Tensor gradient in _gradients) _backend.Zero(gradient);
-    }
+    public void ZeroGradients() => _backend.ZeroAll(_gradients);
 
     /// <summary>
     /// One update. Clip factor and skip flag stay on the device; the returned norm is read after the update.
