@@ -17,7 +17,7 @@ using LoraNet.Training;
 
 const ulong Seed = 20261124;
 string output = args.Length > 0 ? args[0] : "demo-model";
-int steps = args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 500;
+int steps = args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 1300;
 Directory.CreateDirectory(output);
 
 Grammar grammar = new(Seed);
@@ -69,7 +69,14 @@ using CausalLM model = new(backend, modelConfig, options, new RandomWeights(mode
 LoraAdapter full = model.Attach(AdapterBuilder.CreateFull(model));
 TrainingOptions training = new()
 {
-    BatchSize = 32, MaxSteps = steps, LearningRate = 3e-3, Schedule = ScheduleKind.Cosine, WarmupSteps = 50, WeightDecay = 0.01, AdamBeta2 = 0.98, Seed = Seed,
+    BatchSize = 32,
+    MaxSteps = steps,
+    LearningRate = 3e-3,
+    Schedule = ScheduleKind.Cosine,
+    WarmupSteps = 50,
+    WeightDecay = 0.01,
+    AdamBeta2 = 0.98,
+    Seed = Seed,
 };
 using (LoraTrainer trainer = new(model, rows, training))
 {
