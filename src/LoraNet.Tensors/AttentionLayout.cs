@@ -8,7 +8,8 @@ namespace LoraNet.Tensors;
 /// </summary>
 public sealed class AttentionLayout
 {
-    private (int[] Start, int[] End)? _queries;
+    // One reference, so that threads of a kernel that ask at the same time see all of it or nothing.
+    private QueryRanges? _queries;
 
     private AttentionLayout(int[] keyStart, int[] keyEnd, int keys, int[] segmentOffsets, bool causal, int window)
     {
@@ -83,7 +84,7 @@ public sealed class AttentionLayout
     /// <param name="keys">Rows of the cache.</param>
     public static AttentionLayout Ranges(int[] keyStart, int[] keyEnd, int keys) => new(keyStart, keyEnd, keys, [], false, 0);
 
-    private (int[] Start, int[] End) FindQueries()
+    private QueryRanges FindQueries()
     {
         for (int i = 1; i < Queries; i++)
             if (KeyStart[i] < KeyStart[i - 1] || KeyEnd[i] < KeyEnd[i - 1]) return FindQueriesOfAnyOrder();
@@ -97,11 +98,11 @@ public sealed class AttentionLayout
             while (past < Queries && KeyStart[past] <= j) past++;
             if (first < past) (start[j], end[j]) = (first, past);
         }
-        return (start, end);
+        return new QueryRanges(start, end);
     }
 
     // Ranges of a cache whose sequences come in any order: O(queries · keys seen).
-    private (int[] Start, int[] End) FindQueriesOfAnyOrder()
+    private QueryRanges FindQueriesOfAnyOrder()
     {
         int[] start = new int[Keys], end = new int[Keys];
         for (int i = 0; i < Queries; i++)
@@ -113,6 +114,8 @@ public sealed class AttentionLayout
                 end[j] = i + 1;
             }
         }
-        return (start, end);
+        return new QueryRanges(start, end);
     }
+
+    private sealed record QueryRanges(int[] Start, int[] End);
 }
