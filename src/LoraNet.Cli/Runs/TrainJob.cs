@@ -219,6 +219,8 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         terminal.Table(["", ""], rows);
     }
 
+    private static double Median(List<StepResult> steps, Func<StepResult, double> value) => steps.Select(value).Order().ElementAt(steps.Count / 2);
+
     private void ShowEnd(RunFacts facts, string output)
     {
         foreach (ReportSample sample in facts.Samples)
@@ -230,6 +232,10 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         }
         terminal.Line();
         if (facts.FirstStepMilliseconds is { } first) terminal.Line(FormattableString.Invariant($"First step after {first / 1000:0.0} s; {_history.Steps.Count} steps in {Format.Duration(facts.Seconds)}."));
+        // Padding is never computed; the padded rate is what a trainer that pads would have to reach to be as fast.
+        List<StepResult> timed = [.. _history.Steps.Where(static s => s.PaddedTokens > 0 && s.Milliseconds > 0)];
+        if (timed.Count > 0)
+            terminal.Line($"Median rate {Format.Short(Median(timed, static s => s.TokensPerSecond))} real tokens/s ({Format.Short(Median(timed, static s => s.PaddedTokensPerSecond))} counting the padding that rows of a batch would need).");
         if (_history.Steps.Count > 0) terminal.Line(FormattableString.Invariant($"Loss {_history.Steps[0].Loss:0.0000} -> {_history.Steps[^1].Loss:0.0000}.")
             + (facts.EvalBefore is { } b && _history.Evaluations.Count > 0 ? FormattableString.Invariant($" Held-out loss {b:0.0000} -> {_history.Evaluations[^1].Loss:0.0000}.") : ""));
         if (facts.Measured.Count > 0) terminal.Line("Held-out " + string.Join(", ", facts.Measured.Select(f => FormattableString.Invariant($"{f.Name.Replace('_', ' ')} {f.Value:0.0000}"))) + ".");

@@ -18,16 +18,17 @@ internal static class DoraKernels
     {
         for (int n = Grid.IdxX * Group.DimX + Group.IdxX; n < a.Rows; n += Grid.DimX * Group.DimX)
         {
-            float cross = 0f, quadratic = 0f;
+            // In double: where B·A nearly cancels a row of W the terms are far larger than their sum.
+            double cross = 0, quadratic = 0;
             for (int r = 0; r < a.Rank; r++)
             {
-                float b = Stored.Load(a.BKind, a.B, (long)n * a.Rank + r), bg = 0f;
+                double b = Stored.Load(a.BKind, a.B, (long)n * a.Rank + r), bg = 0;
                 cross += Stored.Load(a.CKind, a.C, (long)r * a.Rows + n) * b;
-                for (int q = 0; q < a.Rank; q++) bg += Stored.Load(a.BKind, a.B, (long)n * a.Rank + q) * Stored.Load(a.GKind, a.G, (long)q * a.Rank + r);
+                for (int q = 0; q < a.Rank; q++) bg += (double)Stored.Load(a.BKind, a.B, (long)n * a.Rank + q) * Stored.Load(a.GKind, a.G, (long)q * a.Rank + r);
                 quadratic += bg * b;
             }
-            float square = Stored.Load(a.W2Kind, a.W2, n) + 2f * a.Scale * cross + a.Scale * a.Scale * quadratic;
-            StoredF32.Store(a.Norm, n, MathF.Sqrt(square > 0f ? square : 0f));
+            double square = Stored.Load(a.W2Kind, a.W2, n) + 2.0 * a.Scale * cross + (double)a.Scale * a.Scale * quadratic;
+            StoredF32.Store(a.Norm, n, (float)Math.Sqrt(square > 0 ? square : 0));
         }
     }
 }
