@@ -9,7 +9,7 @@ namespace LoraNet.Tests.Conformance;
 /// project derives one class per backend; xunit runs all properties of it. Put <c>[Properties(MaxTest = …)]</c> with
 /// <c>Arbitrary = [typeof(Arbitraries)]</c> on the derived class to change the number of cases.
 /// </summary>
-[Properties(Arbitrary = [typeof(Arbitraries)])]
+[SeededProperties(Arbitrary = [typeof(Arbitraries)])]
 public abstract partial class BackendConformance
 {
     private Backend? _reference;

@@ -21,7 +21,7 @@ public sealed class CpuAcceleratorBF16 : IDisposable
 }
 
 /// <summary>The C# kernels on ILGPU's CPU accelerator. Few cases each: simulating a thread group takes a fraction of a millisecond.</summary>
-[Properties(MaxTest = 6, Arbitrary = [typeof(Arbitraries)])]
+[SeededProperties(MaxTest = 6, Arbitrary = [typeof(Arbitraries)])]
 public sealed class CpuAcceleratorF32Conformance(CpuAcceleratorF32 fixture) : BackendConformance, IClassFixture<CpuAcceleratorF32>
 {
     protected override Backend Backend => fixture.Backend;
@@ -30,7 +30,7 @@ public sealed class CpuAcceleratorF32Conformance(CpuAcceleratorF32 fixture) : Ba
 }
 
 /// <summary>The same with 16-bit activations, where packing and rounding differ.</summary>
-[Properties(MaxTest = 3, Arbitrary = [typeof(Arbitraries)])]
+[SeededProperties(MaxTest = 3, Arbitrary = [typeof(Arbitraries)])]
 public sealed class CpuAcceleratorBF16Conformance(CpuAcceleratorBF16 fixture) : BackendConformance, IClassFixture<CpuAcceleratorBF16>
 {
     protected override Backend Backend => fixture.Backend;

@@ -156,25 +156,29 @@ internal static class RowKernels
         for (int i = Group.IdxX; i < first; i += Group.DimX) seen |= Stored.LoadInt(a.V, i) == target;
         if (Group.BarrierOr(seen)) return;
         long to = (long)target * a.Columns;
-        for (int i = first; i < a.Rows; i += Group.DimX)
+        // Sums stay in registers, so that a 16-bit result is rounded once however often its row is named.
+        for (int block = 0; block < a.Columns; block += 4 * Group.DimX)
         {
-            int mine = i + Group.IdxX;
-            bool match = mine < a.Rows && Stored.LoadInt(a.V, mine) == target;
-            matches[Group.IdxX] = match ? 1 : 0;
-            if (Group.BarrierOr(match))
+            int c = block + 4 * Group.IdxX;
+            bool inside = c < a.Columns;
+            Pack y = inside ? Stored.LoadRow<TY>(a.Y, to, c, a.Columns) : new Pack(0f, 0f, 0f, 0f);
+            for (int i = first; i < a.Rows; i += Group.DimX)
             {
-                for (int k = 0; k < Group.DimX; k++)
+                int mine = i + Group.IdxX;
+                bool match = mine < a.Rows && Stored.LoadInt(a.V, mine) == target;
+                matches[Group.IdxX] = match ? 1 : 0;
+                if (Group.BarrierOr(match) && inside)
                 {
-                    if (matches[k] == 0) continue;
-                    long from = (long)(i + k) * a.Columns;
-                    for (int c = 4 * Group.IdxX; c < a.Columns; c += 4 * Group.DimX)
+                    for (int k = 0; k < Group.DimX; k++)
                     {
-                        Pack x = Stored.LoadRow<TX>(a.X, from, c, a.Columns), y = Stored.LoadRow<TY>(a.Y, to, c, a.Columns);
-                        Stored.StoreRow<TY>(a.Y, to, c, a.Columns, new Pack(y.X + x.X, y.Y + x.Y, y.Z + x.Z, y.W + x.W));
+                        if (matches[k] == 0) continue;
+                        Pack x = Stored.LoadRow<TX>(a.X, (long)(i + k) * a.Columns, c, a.Columns);
+                        y = new Pack(y.X + x.X, y.Y + x.Y, y.Z + x.Z, y.W + x.W);
                     }
                 }
+                Group.Barrier();
             }
-            Group.Barrier();
+            if (inside) Stored.StoreRow<TY>(a.Y, to, c, a.Columns, y);
         }
     }
 

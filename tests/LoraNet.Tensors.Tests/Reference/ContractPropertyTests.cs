@@ -5,7 +5,7 @@ using LoraNet.Tests.Conformance;
 namespace LoraNet.Tensors.Tests.Reference;
 
 /// <summary>Laws that the operations of the contract obey, stated without their formulas.</summary>
-[Properties(Arbitrary = [typeof(Arbitraries)], MaxTest = 50)]
+[SeededProperties(Arbitrary = [typeof(Arbitraries)], MaxTest = 50)]
 public class ContractPropertyTests
 {
     private const double Exactness = 1e-12;

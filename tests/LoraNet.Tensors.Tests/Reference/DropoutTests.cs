@@ -4,7 +4,7 @@ using LoraNet.Tests.Conformance;
 namespace LoraNet.Tensors.Tests.Reference;
 
 /// <summary>The dropout mask as a random variable and as a function of its key. Keys are fixed, so that no test is random.</summary>
-[Properties(Arbitrary = [typeof(Arbitraries)], MaxTest = 50)]
+[SeededProperties(Arbitrary = [typeof(Arbitraries)], MaxTest = 50)]
 public class DropoutTests
 {
     [Theory]

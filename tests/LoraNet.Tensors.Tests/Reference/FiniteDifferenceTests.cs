@@ -4,7 +4,7 @@ using LoraNet.Tests.Conformance;
 namespace LoraNet.Tensors.Tests.Reference;
 
 /// <summary>Every backward operation of the contract against central differences of its forward, in double.</summary>
-[Properties(Arbitrary = [typeof(Arbitraries)], MaxTest = 25)]
+[SeededProperties(Arbitrary = [typeof(Arbitraries)], MaxTest = 25)]
 public class FiniteDifferenceTests
 {
     [Property]

@@ -5,7 +5,7 @@ using LoraNet.Tests.Conformance;
 namespace LoraNet.Tensors.Tests.Reference;
 
 /// <summary>AdamW and clipping against their textbook forms.</summary>
-[Properties(Arbitrary = [typeof(Arbitraries)], MaxTest = 30)]
+[SeededProperties(Arbitrary = [typeof(Arbitraries)], MaxTest = 30)]
 public class OptimizerTests
 {
     [Property]
