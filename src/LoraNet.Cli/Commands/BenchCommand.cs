@@ -69,9 +69,12 @@ internal static class BenchCommand
         });
         List<StepResult> results = [];
         double firstStep = 0;
+        long allocated = 0;
         while (results.Count < steps + WarmupSteps && !host.Stop.IsCancellationRequested)
         {
+            long before = GC.GetTotalAllocatedBytes(precise: true);
             StepResult step = trainer.Step();
+            if (results.Count >= WarmupSteps) allocated += GC.GetTotalAllocatedBytes(precise: true) - before;
             if (results.Count == 0) firstStep = clock.Elapsed.TotalMilliseconds;
             results.Add(step);
             terminal.Line(string.Create(CultureInfo.InvariantCulture, $"step {step.Step} | loss {step.Loss:0.0000} | {step.Milliseconds:0.0} ms | {Format.Short(step.TokensPerSecond)} tok/s{(results.Count <= WarmupSteps ? " | warm-up" : "")}"));
@@ -90,6 +93,7 @@ internal static class BenchCommand
             ["peak memory", Format.Bytes(peak)],
             ["parameters", $"{Format.Count(adapter.ParameterCount)} of {Format.Count(model.BaseParameterCount)} trained"],
             ["first step done after", Format.Duration(firstStep / 1000)],
+            ["managed memory allocated a step", Format.Bytes(allocated / milliseconds.Length)],
             ["device", backend.Name],
         ]);
         terminal.Result(new JsonObject
@@ -103,6 +107,7 @@ internal static class BenchCommand
             ["loss_last"] = Number(results[^1].Loss),
             ["time_to_first_step_ms"] = firstStep,
             ["device"] = backend.Name,
+            ["allocated_bytes_per_step"] = allocated / milliseconds.Length,
             ["step_buffer_bytes"] = trainer.ArenaBytes,
         });
         return host.Stop.IsCancellationRequested ? ExitCodes.Interrupted : ExitCodes.Fine;

@@ -11,6 +11,7 @@ public sealed class Tape
 {
     private readonly List<TapeNode> _nodes = [];
     private readonly Dictionary<Type, Stack<TapeNode>> _pool = [];
+    private Tape? _inner;
 
     /// <summary>Creates an empty tape that rents from <paramref name="arena"/>.</summary>
     public Tape(Arena arena) => Arena = arena;
@@ -20,6 +21,9 @@ public sealed class Tape
 
     /// <summary>Runs the operations.</summary>
     public Backend Backend => Arena.Backend;
+
+    /// <summary>Another tape over the same arena, kept for parts that go back before the rest does; empty between uses.</summary>
+    public Tape Inner => _inner ??= new Tape(Arena);
 
     /// <summary>False while evaluating: nothing is recorded.</summary>
     public bool Recording { get; set; } = true;

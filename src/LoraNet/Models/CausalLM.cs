@@ -237,7 +237,8 @@ public sealed class CausalLM : PretrainedModel
     private void HeadLoss(Tape tape, Tensor hidden, int[] targets, ForwardContext context, float gradScale, Tensor lossSum, long trainedOffset)
     {
         Arena arena = tape.Arena;
-        Tape headTape = new(arena) { Recording = tape.Recording };
+        Tape headTape = tape.Inner;
+        headTape.Recording = tape.Recording;
         bool tracks = tape.Tracks(hidden);
         RowAdapters? adapters = context.Adapters;
         Tensor? gradient = null;

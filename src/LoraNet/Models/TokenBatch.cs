@@ -42,38 +42,31 @@ public sealed class TokenBatch : IDisposable
     private AttentionLayout? _bidirectional;
     private RowAdapters? _rowAdapters;
 
-    private TokenBatch(Backend backend, IReadOnlyList<TokenRow> samples, int longest, List<int> ids, List<int> positions, List<int> segments, List<(int Row, int Column)> origin, List<int> targets)
+    private TokenBatch(Backend backend, IReadOnlyList<TokenRow> samples, UnpaddedRows rows)
     {
         _backend = backend;
         Rows = samples.Count;
-        Longest = longest;
-        _positions = [.. positions];
-        _segments = [.. segments];
-        HostIds = [.. ids];
-        Origin = [.. origin];
+        Longest = rows.Longest;
+        _positions = [.. rows.Positions];
+        _segments = [.. rows.Segments];
+        HostIds = [.. rows.Ids];
+        Origin = [.. rows.Origin];
         Ids = backend.CreateIndex(HostIds);
         Positions = backend.CreateIndex(_positions);
         MaxPosition = _positions.Length == 0 ? 0 : _positions.Max();
-        List<int> trainedRows = [], trainedTargets = [];
-        for (int i = 0; i < targets.Count; i++)
-        {
-            if (targets[i] < 0) continue;
-            trainedRows.Add(i);
-            trainedTargets.Add(targets[i]);
-        }
         // Most batches have no row with an adapter of its own, and need no masks.
-        if (samples.Any(s => s.Adapter is not null)) _adapters = [.. origin.Select(o => samples[o.Row].Adapter)];
-        HostTrainedRows = [.. trainedRows];
-        TrainedTokens = trainedRows.Count;
-        TrainedRows = backend.CreateIndex(CollectionsMarshal.AsSpan(trainedRows));
-        TrainedTargets = [.. trainedTargets];
+        if (rows.OwnAdapters) _adapters = [.. rows.Origin.Select(o => samples[o.Row].Adapter)];
+        HostTrainedRows = [.. rows.TrainedRows];
+        TrainedTokens = HostTrainedRows.Length;
+        TrainedRows = backend.CreateIndex(HostTrainedRows);
+        TrainedTargets = [.. rows.TrainedTargets];
     }
 
     /// <summary>Number of samples.</summary>
     public int Rows { get; }
 
     /// <summary>Length of the longest sample, padding included.</summary>
-    public int Longest { get; }
+    public int Longest { get; private set; }
 
     /// <summary>Number of real tokens.</summary>
     public int Tokens => HostIds.Length;
@@ -112,34 +105,44 @@ public sealed class TokenBatch : IDisposable
     /// <exception cref="LoraNetException">An id or label is outside the vocabulary, or lengths disagree.</exception>
     public static TokenBatch Create(Backend backend, IReadOnlyList<TokenRow> rows, int vocabularySize)
     {
-        List<int> ids = [], positions = [], segments = [], targets = [];
-        List<(int, int)> origin = [];
-        int longest = 0;
-        for (int r = 0; r < rows.Count; r++)
-        {
-            TokenRow row = rows[r];
-            int length = row.InputIds.Length;
-            if (row.Labels.Length != length || (row.AttentionMask is not null && row.AttentionMask.Length != length))
-                throw new LoraNetException($"Row {r}: input_ids has {length} entries, labels {row.Labels.Length}, attention_mask {row.AttentionMask?.Length ?? length}; they must agree.");
-            longest = Math.Max(longest, length);
-            int before = ids.Count;
-            for (int c = 0; c < length; c++)
-            {
-                if (row.AttentionMask is not null && row.AttentionMask[c] == 0) continue;
-                int id = row.InputIds[c];
-                if ((uint)id >= (uint)vocabularySize)
-                    throw new LoraNetException($"Row {r}, position {c}: token id {id} is outside the model's vocabulary of {vocabularySize}.", "Use the tokenizer that belongs to this model.");
-                int label = c + 1 < length ? row.Labels[c + 1] : TokenRow.Ignored;
-                if (label != TokenRow.Ignored && (uint)label >= (uint)vocabularySize)
-                    throw new LoraNetException($"Row {r}, position {c + 1}: label {label} is outside the model's vocabulary of {vocabularySize}.", "Use -100 for tokens that are not trained.");
-                ids.Add(id);
-                positions.Add(c);
-                origin.Add((r, c));
-                targets.Add(label == TokenRow.Ignored ? -1 : label);
-            }
-            if (ids.Count > before) segments.Add(ids.Count - before);
-        }
-        return new TokenBatch(backend, rows, longest, ids, positions, segments, origin, targets);
+        UnpaddedRows unpadded = new();
+        unpadded.Fill(rows, vocabularySize);
+        return new TokenBatch(backend, rows, unpadded);
+    }
+
+    /// <summary>
+    /// Puts other rows into <paramref name="old"/> and returns it if they have its shape: lengths, padding and number of trained tokens.
+    /// Its tensors and layouts then stay where they are. Else disposes it and makes another.
+    /// </summary>
+    /// <param name="old">The batch to replace, or null.</param>
+    /// <param name="backend">Where ids and positions are put.</param>
+    /// <param name="rows">The samples.</param>
+    /// <param name="unpadded">Working lists.</param>
+    /// <param name="vocabularySize">Ids and labels must be below it.</param>
+    /// <exception cref="LoraNetException">An id or label is outside the vocabulary, or lengths disagree; <paramref name="old"/> is as it was.</exception>
+    internal static TokenBatch Replace(TokenBatch? old, Backend backend, IReadOnlyList<TokenRow> rows, UnpaddedRows unpadded, int vocabularySize)
+    {
+        unpadded.Fill(rows, vocabularySize);
+        if (old is not null && old.TryRefill(backend, rows, unpadded)) return old;
+        old?.Dispose();
+        return new TokenBatch(backend, rows, unpadded);
+    }
+
+    private bool TryRefill(Backend backend, IReadOnlyList<TokenRow> samples, UnpaddedRows rows)
+    {
+        bool same = Ids.Address != 0 && _backend == backend && _adapters is null && !rows.OwnAdapters && Rows == samples.Count
+            && TrainedTokens == rows.TrainedRows.Count
+            && CollectionsMarshal.AsSpan(rows.Segments).SequenceEqual(_segments)
+            && CollectionsMarshal.AsSpan(rows.Positions).SequenceEqual(_positions)
+            && CollectionsMarshal.AsSpan(rows.Origin).SequenceEqual(Origin);
+        if (!same) return false;
+        Longest = rows.Longest;
+        rows.Ids.CopyTo(HostIds);
+        rows.TrainedTargets.CopyTo(TrainedTargets);
+        rows.TrainedRows.CopyTo(HostTrainedRows);
+        backend.UploadBytes(MemoryMarshal.AsBytes(HostIds.AsSpan()), Ids);
+        backend.UploadBytes(MemoryMarshal.AsBytes(HostTrainedRows.AsSpan()), TrainedRows);
+        return true;
     }
 
     /// <summary>Visible keys of causal attention within each sample, with a sliding window or 0 for none.</summary>

@@ -8,11 +8,14 @@ using LoraNet.Tensors.Autograd;
 namespace LoraNet.Training;
 
 /// <summary>Next-token prediction: each row is a pack of samples that don't see each other.</summary>
-public sealed class LanguageModelTask : ITrainingTask
+public sealed class LanguageModelTask : ITrainingTask, IDisposable
 {
     private readonly CausalLM _model;
     private readonly IReadOnlyList<PackedRow> _rows;
     private readonly IReadOnlyList<TokenRow> _heldOut;
+    private readonly List<TokenRow> _samples = [];
+    private readonly UnpaddedRows _unpadded = new();
+    private TokenBatch? _batch;
 
     /// <summary>Joins a model and its data.</summary>
     /// <exception cref="LoraNetException">A row has no trained token.</exception>
@@ -38,18 +41,26 @@ public sealed class LanguageModelTask : ITrainingTask
     /// <inheritdoc/>
     public BatchSizes Accumulate(Tape tape, ReadOnlySpan<int> rows, ForwardContext context, float gradScale, Tensor lossSum, BatchSizes before)
     {
-        List<TokenRow> samples = [];
+        _samples.Clear();
         int longest = 0;
         foreach (int row in rows)
         {
-            samples.AddRange(_rows[row].Rows);
+            _samples.AddRange(_rows[row].Rows);
             longest = Math.Max(longest, _rows[row].Length);
         }
-        using TokenBatch batch = TokenBatch.Create(_model.Backend, samples, _model.Options.VocabularySize);
+        // Batches of one shape follow one another when rows are packed or of equal length: the next one moves into the last one's tensors.
+        TokenBatch batch = _batch = TokenBatch.Replace(_batch, _model.Backend, _samples, _unpadded, _model.Options.VocabularySize);
         _model.AccumulateLoss(tape, batch, context, gradScale, lossSum, before.Tokens, before.Trained);
         // The batch's tensors must outlive the queued work.
         _model.Backend.Synchronize();
         return new BatchSizes(batch.Tokens, batch.TrainedTokens, (long)rows.Length * longest);
+    }
+
+    /// <summary>Frees the last batch.</summary>
+    public void Dispose()
+    {
+        _batch?.Dispose();
+        _batch = null;
     }
 
     /// <inheritdoc/>

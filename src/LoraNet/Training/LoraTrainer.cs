@@ -158,24 +158,27 @@ public sealed partial class LoraTrainer : IDisposable
     /// <summary>One optimizer step: zero gradients, forward and backward of each micro-batch, clip, update.</summary>
     public StepResult Step()
     {
-        Stopwatch watch = Stopwatch.StartNew();
+        long start = Stopwatch.GetTimestamp();
         Backend backend = Model.Backend;
         int step = State.CompletedSteps;
-        int[] indices = Order.Rows(step).ToArray();
-        int trained = indices.Sum(_task.TrainedCount);
+        ReadOnlySpan<int> rows = Order.Rows(step);
+        int trained = 0;
+        foreach (int row in rows) trained += _task.TrainedCount(row);
         _context.Step = (uint)step;
         Optimizer.ZeroGradients();
         backend.Zero(_lossSum);
         BatchSizes sizes = default;
-        foreach (int[] chunk in indices.Chunk(Options.BatchSize))
-            sizes += _task.Accumulate(_tape, chunk, _context, 1f / trained, _lossSum, sizes);
+        for (int first = 0; first < rows.Length; first += Options.BatchSize)
+            sizes += _task.Accumulate(_tape, rows.Slice(first, Math.Min(Options.BatchSize, rows.Length - first)), _context, 1f / trained, _lossSum, sizes);
         double rate = Schedule.At(step);
         Optimizer.Updates = State.Updates;
         (double norm, bool applied) = Optimizer.Step(rate, _lossSum);
-        double loss = backend.Download(_lossSum)[0] / trained;
+        Span<float> sum = stackalloc float[1];
+        backend.Download(_lossSum, sum);
+        double loss = sum[0] / trained;
         State = State with { CompletedSteps = step + 1, Updates = Optimizer.Updates, SkippedInARow = applied ? 0 : State.SkippedInARow + 1 };
         double epoch = (step + 1) / (double)Order.StepsPerEpoch;
-        return new StepResult(step + 1, epoch, loss, norm, rate, trained, (int)sizes.Tokens, watch.Elapsed.TotalMilliseconds, applied) { PaddedTokens = sizes.Padded };
+        return new StepResult(step + 1, epoch, loss, norm, rate, trained, (int)sizes.Tokens, Stopwatch.GetElapsedTime(start).TotalMilliseconds, applied) { PaddedTokens = sizes.Padded };
     }
 
     /// <summary>Mean loss of the held-out rows, without dropout.</summary>
@@ -185,6 +188,7 @@ public sealed partial class LoraTrainer : IDisposable
     public void Dispose()
     {
         Optimizer.Dispose();
+        (_task as IDisposable)?.Dispose();
         Model.Backend.Free(_lossSum);
         _arena.Dispose();
     }
