@@ -194,6 +194,26 @@ public sealed class OutputTests
     }
 
     [Fact]
+    public void TheProfileExplainsTheMeasuredSteps()
+    {
+        using Scratch scratch = new();
+        CliResult bench = Cli.Run("bench", "train", "--config", TinyRun.Model, "--rank", "4", "--target-modules", "q_proj", "--batch-size", "1", "--sequence-length", "16", "--steps", "3", "--device", "cpu", "--profile", "--json").Ok();
+        CheckProfile(bench.Json.GetProperty("profile"), calls: 3);
+        CliResult train = Cli.Run([.. TinyRun.Train(TinyRun.Rows(scratch, 8), scratch.Path("out"), "--device", "cpu", "--profile", "--json")]).Ok();
+        CheckProfile(train.Json.GetProperty("profile"), calls: 12);
+        Assert.False(Cli.Run([.. TinyRun.Train(TinyRun.Rows(scratch, 8), scratch.Path("plain"), "--device", "cpu", "--json")]).Ok().Json.TryGetProperty("profile", out _));
+
+        static void CheckProfile(JsonElement profile, int calls)
+        {
+            List<JsonElement> operations = [.. profile.GetProperty("operations").EnumerateArray()];
+            Assert.Equal(calls, operations.Single(o => o.GetProperty("operation").GetString() == "AdamW").GetProperty("calls").GetInt64());
+            Assert.Contains(operations, o => o.GetProperty("operation").GetString()!.StartsWith("linear backward ", StringComparison.Ordinal) && o.GetProperty("gigaflops_per_second").GetDouble() > 0);
+            Assert.True(operations.Sum(o => o.GetProperty("milliseconds").GetDouble()) <= profile.GetProperty("milliseconds").GetDouble());
+            Assert.True(profile.GetProperty("limit_gigaflops_per_second").GetDouble() > 0);
+        }
+    }
+
+    [Fact]
     public void InspectAndDoctorPrintOneObject()
     {
         JsonElement inspect = Cli.Run("adapter", "inspect", TinyRun.Adapter, "--json").Ok().Json;

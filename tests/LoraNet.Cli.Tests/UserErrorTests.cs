@@ -70,7 +70,6 @@ public sealed class UserErrorTests
         { "modules to save unmatched", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--modules-to-save", "lm_haed"], ["lm_haed", "lm_head"] },
         { "layer not a number", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--layers-to-transform", "one"], ["one"] },
         { "dora with lora-bias", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--use-dora", "--lora-bias"], ["use_dora", "lora_bias"] },
-        { "profile", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--profile"], ["--profile"] },
         { "no such device", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--device", "tpu"], ["tpu", "cuda"] },
         { "no such card", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--device", "cuda:99"], ["CUDA"] },
         { "quantised base", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--base-quantization", "nf4"], ["nf4"] },

@@ -20,7 +20,7 @@ internal static class BenchCommand
 
     private static readonly IReadOnlyList<Setting> _settings =
     [
-        .. TrainSettings.Some("rank", "alpha", "target-modules", "use-rslora", "use-dora", "batch-size", "gradient-accumulation", "seed"), .. BackendFactory.Settings,
+        .. TrainSettings.Some("rank", "alpha", "target-modules", "use-rslora", "use-dora", "batch-size", "gradient-accumulation", "seed"), .. BackendFactory.Settings, .. TrainSettings.Some("profile"),
         new("sequence-length", SettingKind.Integer, "bench", "Tokens of a row.") { Default = "256" },
         new("steps", SettingKind.Integer, "bench", "Measured steps, after two that are left out.") { Default = "10" },
         new("masked", SettingKind.Number, "bench", "Share of tokens at the start of each row that is not trained.") { Default = "0" },
@@ -51,7 +51,9 @@ internal static class BenchCommand
         double masked = values.Number("masked") ?? 0;
         if (masked is < 0 or >= 1) throw values.Error("masked", $"--masked {masked.ToString(CultureInfo.InvariantCulture)} is not in [0, 1).");
         ulong seed = (ulong)Math.Max(0, values.Integer("seed") ?? 42);
-        using Backend backend = BackendFactory.Create(values, host);
+        Backend device = BackendFactory.Create(values, host);
+        RunProfile? profile = RunProfile.Attach(values.Switch("profile"), ref device);
+        using Backend backend = device;
         DType stored = ShapeWeights.StoredType(config);
         using CausalLM model = new(backend, config, options, ShapeWeights.Random(config, options, stored));
         LoraConfig lora = SettingReaders.ReadLora(values) with { Dropout = 0 };
@@ -72,6 +74,7 @@ internal static class BenchCommand
         long allocated = 0;
         while (results.Count < steps + WarmupSteps && !host.Stop.IsCancellationRequested)
         {
+            if (results.Count == WarmupSteps) profile?.Begin();
             long before = GC.GetTotalAllocatedBytes(precise: true);
             StepResult step = trainer.Step();
             if (results.Count >= WarmupSteps) allocated += GC.GetTotalAllocatedBytes(precise: true) - before;
@@ -96,7 +99,8 @@ internal static class BenchCommand
             ["managed memory allocated a step", Format.Bytes(allocated / milliseconds.Length)],
             ["device", backend.Name],
         ]);
-        terminal.Result(new JsonObject
+        JsonObject? times = profile?.End(terminal, results.Skip(WarmupSteps).Sum(static r => r.Milliseconds));
+        JsonObject json = new()
         {
             ["tokens_per_second"] = rate,
             ["milliseconds_per_step"] = median,
@@ -109,7 +113,9 @@ internal static class BenchCommand
             ["device"] = backend.Name,
             ["allocated_bytes_per_step"] = allocated / milliseconds.Length,
             ["step_buffer_bytes"] = trainer.ArenaBytes,
-        });
+        };
+        if (times is not null) json["profile"] = times;
+        terminal.Result(json);
         return host.Stop.IsCancellationRequested ? ExitCodes.Interrupted : ExitCodes.Fine;
     }
 

@@ -33,9 +33,10 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         string modelFolder = values.Required("model"), output = values.Required("output");
         values.Required("data");
         OutputFolder.Check(output, modelFolder);
-        RefuseUnsupported();
         TrainingOptions options = SettingReaders.ReadTraining(values);
-        using Backend backend = BackendFactory.Create(values, host);
+        Backend device = BackendFactory.Create(values, host);
+        RunProfile? profile = RunProfile.Attach(values.Switch("profile"), ref device);
+        using Backend backend = device;
         ModelFolder.Check(modelFolder);
         Tokenizer? tokenizer = ModelFolder.Tokenizer(modelFolder);
         using RunTask task = RunTask.Open(values, backend, tokenizer, options, host.Stop);
@@ -67,10 +68,12 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
             Record(step, metrics);
             firstStep ??= clock.Elapsed.TotalMilliseconds;
         });
+        profile?.Begin();
         Stopwatch training = Stopwatch.StartNew();
         await foreach (StepResult step in trainer.RunAsync(store, record, host.Stop).ConfigureAwait(false)) progress.Show(step);
         double seconds = training.Elapsed.TotalSeconds;
         terminal.ClearStatus();
+        JsonObject? times = profile?.End(terminal, seconds * 1000);
         bool interrupted = host.Stop.IsCancellationRequested && trainer.State.CompletedSteps < trainer.TotalSteps && !trainer.State.Stopped;
         if (interrupted) store.Save(trainer);
 
@@ -85,13 +88,10 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         RunFacts facts = new(modelFolder, task, adapter, trainer, options, seconds, firstStep, evalBefore, merge, pairs, measured, interrupted, backend);
         ReportBuilder.Write(Path.Combine(output, "report.html"), facts, values, _history, _notes);
         ShowEnd(facts, output);
-        terminal.Result(facts.ToJson(output, _history));
+        JsonObject result = facts.ToJson(output, _history);
+        if (times is not null) result["profile"] = times;
+        terminal.Result(result);
         return interrupted ? ExitCodes.Interrupted : ExitCodes.Fine;
-    }
-
-    private void RefuseUnsupported()
-    {
-        if (values.Switch("profile")) throw values.Error("profile", "--profile is not supported yet.", "Leave it out.");
     }
 
     private LoraAdapter CreateAdapter(RunTask task)

@@ -52,6 +52,9 @@ public sealed unsafe partial class CpuBackend : HostBackend
     /// <summary>True when weights are read from the mapped files instead of packed copies.</summary>
     public bool LowMemory { get; }
 
+    /// <summary>Samples what this machine can do at best with this backend's threads and vectors; takes some 100 ms and 192 MB.</summary>
+    public Profiling.MachineLimits MeasureLimits() => new(_kernels.MultiplyAddRate() / 1e9, _kernels.CopyRate() / 1e9);
+
     /// <inheritdoc/>
     public override void Zero(Tensor x) => NativeMemory.Clear((void*)x.Address, (nuint)x.Bytes);
 

@@ -68,6 +68,12 @@ internal abstract unsafe class CpuKernels(WorkerPool pool)
 
     public abstract void Attention(in AttentionProblem problem);
 
+    /// <summary>Floating-point operations a second of multiply-adds on registers with all threads, the best of a few samples.</summary>
+    public abstract double MultiplyAddRate();
+
+    /// <summary>Bytes read and written a second when copying with all threads, the best of a few samples.</summary>
+    public abstract double CopyRate();
+
     public abstract void AttentionBackward(in AttentionProblem problem, float* dOutput, float* dQuery, float* dKey, float* dValue);
 
     /// <summary>Runs the chunks in parallel when there is enough work, else one after another; the result is the same.</summary>
