@@ -1,6 +1,6 @@
 using System.Globalization;
+using LoraNet.Cli.Devices;
 using LoraNet.Cli.Settings;
-using LoraNet.Cuda;
 using LoraNet.Tensors;
 using LoraNet.Tensors.Cpu;
 using LoraNet.Tensors.Reference;
@@ -28,7 +28,7 @@ internal static class BackendFactory
     public static long DeviceBytes(Backend backend)
     {
         if (backend.IsHost) return GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
-        IReadOnlyList<CudaDeviceInfo> cards = CudaBackend.Devices();
+        IReadOnlyList<CudaCard> cards = CardSupport.Current.Cards();
         return cards.FirstOrDefault(c => backend.Name.Contains(c.Name, StringComparison.Ordinal))?.MemoryBytes ?? cards.FirstOrDefault()?.MemoryBytes ?? long.MaxValue;
     }
 
@@ -41,7 +41,7 @@ internal static class BackendFactory
         {
             // A backend named in the environment computes on the processor.
             if (host.Environment("LORANET_BACKEND") is not null) return null;
-            return CudaBackend.Devices().FirstOrDefault(static c => c.ComputeMajor > 7 || (c.ComputeMajor == 7 && c.ComputeMinor >= 5))?.Index;
+            return CardSupport.Current.Cards().FirstOrDefault(static c => c.NewEnough)?.Index;
         }
         string number = device.StartsWith("cuda:", StringComparison.Ordinal) ? device[5..] : device == "cuda" ? "0" : "";
         if (!int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int index))
@@ -49,11 +49,11 @@ internal static class BackendFactory
         return index;
     }
 
-    private static CudaBackend CreateCuda(SettingValues values, int index)
+    private static Backend CreateCuda(SettingValues values, int index)
     {
         if (values.Switch("low-memory")) throw values.Error("low-memory", "--low-memory is for the CPU; on a GPU weights are always one copy.", "Leave it out.");
         DType? type = values.Text("dtype") switch { "f32" => DType.F32, "bf16" => DType.BF16, "f16" => DType.F16, _ => null };
-        return CudaBackend.Create(new CudaBackendOptions { DeviceIndex = index, ComputeType = type });
+        return CardSupport.Current.Open(index, type);
     }
 
     private static Backend CreateHost(SettingValues values, CommandHost host)

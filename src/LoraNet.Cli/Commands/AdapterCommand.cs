@@ -45,7 +45,7 @@ internal static class AdapterCommand
             if (bad) damaged++;
             string shape = string.Join('×', tensor.Shape.ToArray());
             rows.Add([name, shape, tensor.DType.ToString(), bad ? "not finite" : norm.ToString("0.0000", System.Globalization.CultureInfo.InvariantCulture)]);
-            tensors.Add(new JsonObject
+            tensors.Add((JsonNode)new JsonObject
             {
                 ["name"] = name,
                 ["shape"] = new JsonArray([.. tensor.Shape.ToArray().Select(d => (JsonNode)d)]),

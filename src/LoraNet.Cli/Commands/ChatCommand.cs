@@ -39,14 +39,14 @@ internal static class ChatCommand
         GenerationOptions options = GenerationSettings.Read(values, model, tokenizer);
         string? bos = tokenizer.BosId is { } b ? tokenizer.TokenOf(b) : null, eos = tokenizer.EosId is { } e ? tokenizer.TokenOf(e) : null;
         JsonArray messages = [];
-        if (system is not null) messages.Add(new JsonObject { ["role"] = "system", ["content"] = system });
+        if (system is not null) messages.Add(Message("system", system));
         using Generator generator = new(model);
         while (!host.Stop.IsCancellationRequested)
         {
             terminal.Results.Write("> ");
             terminal.Results.Flush();
             if (host.Input.ReadLine() is not { Length: > 0 } line) break;
-            messages.Add(new JsonObject { ["role"] = "user", ["content"] = line });
+            messages.Add(Message("user", line));
             string prompt = template.Render(messages, addGenerationPrompt: true, bosToken: bos, eosToken: eos).Text;
             TextStream text = new(tokenizer, [], part =>
             {
@@ -59,8 +59,10 @@ internal static class ChatCommand
             generator.Generate([ids], options, (_, id) => text.Append(id), host.Stop);
             text.Finish();
             terminal.Results.WriteLine();
-            messages.Add(new JsonObject { ["role"] = "assistant", ["content"] = text.Text });
+            messages.Add(Message("assistant", text.Text));
         }
         return host.Stop.IsCancellationRequested ? ExitCodes.Interrupted : ExitCodes.Fine;
     }
+
+    private static JsonNode Message(string role, string content) => new JsonObject { ["role"] = role, ["content"] = content };
 }

@@ -4,8 +4,8 @@ using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using System.Text.Json.Nodes;
+using LoraNet.Cli.Devices;
 using LoraNet.Cli.Output;
-using LoraNet.Cuda;
 using LoraNet.Tensors;
 
 namespace LoraNet.Cli.Commands;
@@ -27,7 +27,7 @@ internal static class DoctorCommand
         string features = string.Join(", ", Features());
         int bits = Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
         long memory = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
-        IReadOnlyList<CudaDeviceInfo> gpus = CudaBackend.Devices();
+        IReadOnlyList<CudaCard> gpus = CardSupport.Current.Cards();
         using Backend backend = BackendFactory.Create(new Settings.SettingValues(BackendFactory.Settings), host);
         terminal.Heading($"LoraNet {CommandLine.Version}");
         List<IReadOnlyList<string>> rows =
@@ -38,9 +38,9 @@ internal static class DoctorCommand
             ["processor features", features],
             ["vector width", $"{bits} bits"],
             ["memory", $"{Format.Bytes(memory)} for this process"],
-            ["NVIDIA cards", gpus.Count == 0 ? "none (no card, or no display driver)" : gpus.Count.ToString(CultureInfo.InvariantCulture)],
+            ["NVIDIA cards", CardSupport.Current.Missing is { } missing ? missing : gpus.Count == 0 ? "none (no card, or no display driver)" : gpus.Count.ToString(CultureInfo.InvariantCulture)],
         ];
-        foreach (CudaDeviceInfo gpu in gpus) rows.Add([$"card {gpu.Index}", $"{gpu.Name}, {Format.Bytes(gpu.MemoryBytes)}, compute capability {gpu.ComputeMajor}.{gpu.ComputeMinor}"]);
+        foreach (CudaCard gpu in gpus) rows.Add([$"card {gpu.Index}", $"{gpu.Name}, {Format.Bytes(gpu.MemoryBytes)}, compute capability {gpu.Capability}"]);
         rows.Add(["will be used", backend.Name]);
         terminal.Table(["", ""], rows);
         terminal.Result(new JsonObject
@@ -53,7 +53,8 @@ internal static class DoctorCommand
             ["cpu_features"] = new JsonArray([.. Features().Select(f => (JsonNode)f)]),
             ["vector_bits"] = bits,
             ["memory_bytes"] = memory,
-            ["gpus"] = new JsonArray([.. gpus.Select(g => new JsonObject { ["index"] = g.Index, ["name"] = g.Name, ["memory_bytes"] = g.MemoryBytes, ["compute_capability"] = $"{g.ComputeMajor}.{g.ComputeMinor}" })]),
+            ["cuda"] = CardSupport.Current.Missing is null,
+            ["gpus"] = new JsonArray([.. gpus.Select(g => new JsonObject { ["index"] = g.Index, ["name"] = g.Name, ["memory_bytes"] = g.MemoryBytes, ["compute_capability"] = g.Capability })]),
             ["device"] = backend.Name,
         });
         return ExitCodes.Fine;

@@ -37,7 +37,7 @@ internal static class DataFiles
         ".csv" => CsvRows.Read(path, ',', quoting: true),
         ".tsv" => CsvRows.Read(path, '\t', quoting: false),
         ".txt" => TextRows.Read(path, unit),
-        ".parquet" => ParquetRows.Read(path),
+        ".parquet" => ParquetSupport.IsSupported ? ParquetRows.Read(path) : throw ParquetSupport.Missing(path),
         _ => JsonRows.LooksLikeJson(path) ? JsonRows.Read(path, lines: true) : throw Unknown(path),
     };
 

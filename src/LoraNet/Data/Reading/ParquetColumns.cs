@@ -1,8 +1,5 @@
-using System.Globalization;
-using System.Text;
 using System.Text.Json.Nodes;
 using Parquet;
-using Parquet.Data;
 using Parquet.Schema;
 
 namespace LoraNet.Data.Reading;
@@ -11,7 +8,7 @@ namespace LoraNet.Data.Reading;
 /// The columns of a row group put together to rows by their repetition and definition levels (Melnik et al., Dremel, 2010).
 /// Parquet.Net's own rows without a class leave null entries of lists out, which would shift lists of labels against their tokens.
 /// </summary>
-internal sealed class ParquetColumns : IDisposable
+internal sealed class ParquetColumns
 {
     private readonly Dictionary<DataField, ParquetLeaf> _leaves = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<Field, DataField[]> _below = new(ReferenceEqualityComparer.Instance);
@@ -26,20 +23,9 @@ internal sealed class ParquetColumns : IDisposable
     public static ParquetColumns Read(ParquetSchema schema, ParquetRowGroupReader group)
     {
         ParquetColumns columns = new(schema.Fields);
-        try
-        {
-            foreach (Field field in schema.Fields)
-            {
-                foreach (DataField leaf in columns.LeavesOf(field, 0))
-                    columns._leaves[leaf] = new ParquetLeaf(leaf, group.ReadRawColumnDataBaseAsync(leaf).AsTask().GetAwaiter().GetResult());
-            }
-            return columns;
-        }
-        catch
-        {
-            columns.Dispose();
-            throw;
-        }
+        foreach (Field field in schema.Fields)
+            foreach (DataField leaf in columns.LeavesOf(field, 0)) columns._leaves[leaf] = ParquetLeaf.Read(leaf, group);
+        return columns;
     }
 
     /// <summary>The next row. Absent values are absent keys.</summary>
@@ -48,11 +34,6 @@ internal sealed class ParquetColumns : IDisposable
     {
         RowSize = 0;
         return Object(_fields);
-    }
-
-    public void Dispose()
-    {
-        foreach (ParquetLeaf leaf in _leaves.Values) leaf.Dispose();
     }
 
     private JsonObject Object(IEnumerable<Field> fields)
@@ -140,88 +121,4 @@ internal sealed class ParquetColumns : IDisposable
         if (leaves.Length == 0) throw new InvalidDataException($"column '{field.Name}' holds nothing");
         return _below[field] = leaves;
     }
-}
-
-/// <summary>One column of a row group, read entry by entry.</summary>
-internal sealed class ParquetLeaf : IDisposable
-{
-    private readonly DataField _field;
-    private readonly RawColumnData _data;
-    private readonly int _entries;
-    private readonly int _values;
-    private int _entry;
-    private int _value;
-
-    public ParquetLeaf(DataField field, RawColumnData data)
-    {
-        (_field, _data, _values) = (field, data, Count(data));
-        _entries = field.MaxDefinitionLevel > 0 ? data.DefinitionLevels.Length : _values;
-        if (field.MaxRepetitionLevel > 0 && data.RepetitionLevels.Length != _entries) throw new InvalidDataException($"column '{field.Path}' has levels that don't agree");
-    }
-
-    /// <summary>How much of the path to the next entry is there.</summary>
-    public int Definition => _entry >= _entries ? throw Short() : _field.MaxDefinitionLevel > 0 ? _data.DefinitionLevels[_entry] : 0;
-
-    /// <summary>Which list the next entry continues; 0 for a new row, -1 at the end.</summary>
-    public int Repetition => _entry >= _entries ? -1 : _field.MaxRepetitionLevel > 0 ? _data.RepetitionLevels[_entry] : 0;
-
-    /// <summary>The next entry's value, null if it has none.</summary>
-    public JsonNode? Take(out int size)
-    {
-        size = 0;
-        bool defined = Definition == _field.MaxDefinitionLevel;
-        _entry++;
-        if (!defined) return null;
-        int i = _value++;
-        if (i >= _values) throw Short();
-        switch (_data)
-        {
-            case RawColumnData<ReadOnlyMemory<char>> text:
-                size = text.Values[i].Length;
-                return JsonValue.Create(new string(text.Values[i].Span));
-            case RawColumnData<ReadOnlyMemory<byte>> bytes:
-                size = bytes.Values[i].Length;
-                return JsonValue.Create(Encoding.UTF8.GetString(bytes.Values[i].Span));
-            case RawColumnData<bool> v: return JsonValue.Create(v.Values[i]);
-            case RawColumnData<sbyte> v: return JsonValue.Create((int)v.Values[i]);
-            case RawColumnData<byte> v: return JsonValue.Create((int)v.Values[i]);
-            case RawColumnData<short> v: return JsonValue.Create((int)v.Values[i]);
-            case RawColumnData<ushort> v: return JsonValue.Create((int)v.Values[i]);
-            case RawColumnData<int> v: return JsonValue.Create(v.Values[i]);
-            case RawColumnData<uint> v: return JsonValue.Create(v.Values[i]);
-            case RawColumnData<long> v: return JsonValue.Create(v.Values[i]);
-            case RawColumnData<ulong> v: return JsonValue.Create(v.Values[i]);
-            case RawColumnData<float> v: return float.IsFinite(v.Values[i]) ? JsonValue.Create(v.Values[i]) : null;
-            case RawColumnData<double> v: return double.IsFinite(v.Values[i]) ? JsonValue.Create(v.Values[i]) : null;
-            case RawColumnData<decimal> v: return JsonValue.Create(v.Values[i]);
-            case RawColumnData<DateTime> v: return JsonValue.Create(v.Values[i].ToString("O", CultureInfo.InvariantCulture));
-            // Times, intervals and the like: no form of row reads them.
-            default: return null;
-        }
-    }
-
-    public void Dispose() => _data.Dispose();
-
-    private InvalidDataException Short() => new($"column '{_field.Path}' ends before the rows do");
-
-    private static int Count(RawColumnData data) => data switch
-    {
-        RawColumnData<ReadOnlyMemory<char>> v => v.Values.Length,
-        RawColumnData<ReadOnlyMemory<byte>> v => v.Values.Length,
-        RawColumnData<bool> v => v.Values.Length,
-        RawColumnData<sbyte> v => v.Values.Length,
-        RawColumnData<byte> v => v.Values.Length,
-        RawColumnData<short> v => v.Values.Length,
-        RawColumnData<ushort> v => v.Values.Length,
-        RawColumnData<int> v => v.Values.Length,
-        RawColumnData<uint> v => v.Values.Length,
-        RawColumnData<long> v => v.Values.Length,
-        RawColumnData<ulong> v => v.Values.Length,
-        RawColumnData<float> v => v.Values.Length,
-        RawColumnData<double> v => v.Values.Length,
-        RawColumnData<decimal> v => v.Values.Length,
-        RawColumnData<DateTime> v => v.Values.Length,
-        // Never looked at; a column without levels has as many entries as it has rows.
-        _ => int.MaxValue,
-    };
 }

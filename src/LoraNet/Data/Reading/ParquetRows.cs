@@ -22,7 +22,7 @@ internal static class ParquetRows
             {
                 int index = g;
                 using ParquetRowGroupReader group = Guarded(path, () => reader.OpenRowGroupReader(index));
-                using ParquetColumns columns = Guarded(path, () => ParquetColumns.Read(reader.Schema, group));
+                ParquetColumns columns = Guarded(path, () => ParquetColumns.Read(reader.Schema, group));
                 for (long i = 0; i < group.RowCount; i++)
                 {
                     JsonObject fields = Guarded(path, columns.NextRow);

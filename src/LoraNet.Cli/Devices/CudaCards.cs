@@ -1,0 +1,14 @@
+using LoraNet.Cuda;
+using LoraNet.Tensors;
+
+namespace LoraNet.Cli.Devices;
+
+/// <summary>The cards through <see cref="CudaBackend"/>.</summary>
+internal sealed class CudaCards : ICardSupport
+{
+    public string? Missing => null;
+
+    public IReadOnlyList<CudaCard> Cards() => [.. CudaBackend.Devices().Select(static d => new CudaCard(d.Index, d.Name, d.MemoryBytes, d.ComputeMajor, d.ComputeMinor))];
+
+    public Backend Open(int index, DType? type) => CudaBackend.Create(new CudaBackendOptions { DeviceIndex = index, ComputeType = type });
+}
