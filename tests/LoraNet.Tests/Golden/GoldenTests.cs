@@ -1,11 +1,8 @@
 using LoraNet.Adapters;
-using LoraNet.Formats;
 using LoraNet.Lora;
 using LoraNet.Models;
 using LoraNet.Tensors;
 using LoraNet.Tensors.Autograd;
-using LoraNet.Tensors.Cpu;
-using LoraNet.Tensors.Reference;
 using LoraNet.Testing;
 using LoraNet.Training;
 
@@ -52,7 +49,7 @@ public sealed class GoldenTests(Xunit.Abstractions.ITestOutputHelper output)
 
     private void Compare(string folder, string backendName)
     {
-        using Backend backend = CreateBackend(backendName);
+        using Backend backend = ReferenceCase.CreateBackend(backendName);
         using ReferenceCase golden = new(folder);
         using CausalLM model = CausalLM.Load(golden.Folder, backend);
         using Arena arena = new(backend);
@@ -64,8 +61,8 @@ public sealed class GoldenTests(Xunit.Abstractions.ITestOutputHelper output)
         CompareForward("init");
 
         Train(golden, model, table);
-        CompareAdapter(Path.Combine(golden.Folder, "adapter_trained", "adapter_model.safetensors"), adapter, table);
-        AdapterTensors.Read(Path.Combine(golden.Folder, "adapter_trained", "adapter_model.safetensors"), adapter);
+        golden.CompareAdapter(adapter, table);
+        AdapterTensors.Read(golden.TrainedAdapter, adapter);
         CompareForward("trained");
         CompareGradients(golden, model, arena, table);
 
@@ -117,71 +114,19 @@ public sealed class GoldenTests(Xunit.Abstractions.ITestOutputHelper output)
         }
     }
 
-    internal static Backend CreateBackend(string name) => name switch
-    {
-        "reference" => new ReferenceBackend(),
-        "cpu" => new CpuBackend(),
-        _ => throw new ArgumentOutOfRangeException(nameof(name)),
-    };
-
     private static void Train(ReferenceCase golden, CausalLM model, Differences table)
     {
         // The fixed batches in order: five steps of two rows each, unshuffled.
         List<TokenRow> rows = [];
         for (int s = 0; s < golden.Steps; s++) rows.AddRange(golden.Rows(s));
-        TrainingOptions options = new()
-        {
-            BatchSize = rows.Count / golden.Steps,
-            MaxSteps = golden.Steps,
-            Shuffle = false,
-            LearningRate = golden.Json.GetProperty("lr").GetDouble(),
-            WeightDecay = golden.Json.GetProperty("weight_decay").GetDouble(),
-            Schedule = ScheduleKind.Constant,
-            MaxGradNorm = 0,
-        };
-        using LoraTrainer trainer = new(model, rows, options);
-        for (int s = 0; s < golden.Steps; s++)
-        {
-            StepResult step = trainer.Step();
-            double loss = golden.Json.GetProperty("train_losses")[s].GetDouble(), norm = golden.Json.GetProperty("train_grad_norms")[s].GetDouble();
-            table.Add($"step{s}.loss", Math.Abs(step.Loss - loss) / loss, 1e-5);
-            table.Add($"step{s}.grad_norm", Math.Abs(step.GradientNorm - norm) / norm, 1e-4);
-        }
-    }
-
-    private static void CompareAdapter(string path, LoraAdapter adapter, Differences table)
-    {
-        using SafetensorsFile file = SafetensorsFile.Open(path);
-        foreach (Parameter parameter in adapter.Parameters)
-            table.Add($"after training {parameter.Name}", Relative(parameter.ToFile(), file.Tensors[AdapterTensors.Prefix + parameter.Name].ToArray()), 5e-4);
+        using LoraTrainer trainer = new(model, rows, golden.Options(rows.Count));
+        golden.CompareSteps(trainer, table);
     }
 
     private static void CompareGradients(ReferenceCase golden, CausalLM model, Arena arena, Differences table)
     {
         using TokenBatch batch = TokenBatch.Create(model.Backend, golden.Rows(0), model.Options.VocabularySize);
-        foreach (Parameter parameter in model.TrainableParameters) model.Backend.Zero(parameter.Gradient);
-        Tensor sum = model.Backend.Create(new float[1], 1);
-        model.AccumulateLoss(new Tape(arena), batch, new ForwardContext { Training = true }, 1f / batch.TrainedTokens, sum);
-        Assert.Equal(0, arena.Live);
-        int compared = 0;
-        foreach (Parameter parameter in model.TrainableParameters)
-        {
-            string name = GradientName(golden, parameter.Name);
-            table.Add($"grad {parameter.Name}", Relative(parameter.ToFile(gradient: true), golden.Values(name)), 1e-4);
-            compared++;
-        }
-        Assert.Equal(golden.Expected.Tensors.Keys.Count(k => k.StartsWith("trained.grad.", StringComparison.Ordinal)), compared);
-        model.Backend.Free(sum);
-    }
-
-    private static string GradientName(ReferenceCase golden, string name)
-    {
-        string plain = "trained.grad." + name;
-        if (golden.Expected.Tensors.ContainsKey(plain)) return plain;
-        // PEFT's module names at run time differ from the names in its files.
-        foreach (string candidate in new[] { plain + ".weight", plain.Replace(".weight", ".modules_to_save.weight") })
-            if (golden.Expected.Tensors.ContainsKey(candidate)) return candidate;
-        throw new InvalidOperationException($"No gradient for {name} among {string.Join(", ", golden.Expected.Tensors.Keys.Where(k => k.StartsWith("trained.grad.", StringComparison.Ordinal)))}");
+        golden.CompareGradients(model, arena, table, (tape, sum) => model.AccumulateLoss(tape, batch, new ForwardContext { Training = true }, 1f / batch.TrainedTokens, sum));
     }
 
     private static void CompareChecksums(ReferenceCase golden, CausalLM model, Differences table)
@@ -191,15 +136,7 @@ public sealed class GoldenTests(Xunit.Abstractions.ITestOutputHelper output)
         {
             if (!merged.Names.Contains(entry.Name) && model.Options.TiedEmbeddings) continue;
             float[] values = [.. StoredNames(entry.Name, model).SelectMany(merged.Compute)];
-            double sum = 0, squares = 0, magnitude = 0;
-            foreach (float v in values)
-            {
-                sum += v;
-                squares += (double)v * v;
-                magnitude += Math.Abs(v);
-            }
-            table.Add($"merged {entry.Name} sum", Math.Abs(sum - entry.Value[0].GetDouble()) / magnitude, 1e-5);
-            table.Add($"merged {entry.Name} squares", Math.Abs(squares - entry.Value[1].GetDouble()) / squares, 1e-5);
+            table.AddChecksum($"merged {entry.Name}", values, entry.Value[0].GetDouble(), entry.Value[1].GetDouble());
         }
     }
 
@@ -212,33 +149,4 @@ public sealed class GoldenTests(Xunit.Abstractions.ITestOutputHelper output)
         string[] parts = name.EndsWith("gate_up_proj", StringComparison.Ordinal) ? ["w1", "w3"] : ["w2"];
         return Enumerable.Range(0, model.Options.Experts).SelectMany(e => parts.Select(p => $"{layer}.experts.{e}.{p}.weight"));
     }
-
-    private static double Relative(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected)
-    {
-        Assert.Equal(expected.Length, actual.Length);
-        double difference = 0, norm = 0;
-        for (int i = 0; i < actual.Length; i++)
-        {
-            double d = actual[i] - (double)expected[i];
-            difference += d * d;
-            norm += (double)expected[i] * expected[i];
-        }
-        return norm == 0 ? Math.Sqrt(difference) : Math.Sqrt(difference / norm);
-    }
-}
-
-/// <summary>A table of differences, each with its limit.</summary>
-internal sealed class Differences
-{
-    private readonly List<(string What, double Value, double Limit)> _rows = [];
-
-    public void Add(string what, double value, double limit) => _rows.Add((what, value, limit));
-
-    public void AssertAll()
-    {
-        List<string> failed = [.. _rows.Where(r => !(r.Value <= r.Limit)).Select(r => $"{r.What}: {r.Value:e2} > {r.Limit:e0}")];
-        Assert.True(failed.Count == 0, string.Join(Environment.NewLine, failed));
-    }
-
-    public override string ToString() => string.Join(Environment.NewLine, _rows.Select(r => $"{r.Value,12:e2}  (limit {r.Limit:e0})  {r.What}"));
 }

@@ -26,7 +26,7 @@ public sealed class MixedBatchTests
     [InlineData("cpu")]
     public void RowsEqualTheirAdapterAlone(string backendName)
     {
-        using Backend backend = GoldenTests.CreateBackend(backendName);
+        using Backend backend = ReferenceCase.CreateBackend(backendName);
         using CausalLM model = TwoAdapters(backend);
         string?[] names = ["a", "__base__", "b", null];
         model.SetAdapter("b");
@@ -49,7 +49,7 @@ public sealed class MixedBatchTests
     [InlineData("cpu")]
     public void MatchesPeftsMixedBatch(string backendName)
     {
-        using Backend backend = GoldenTests.CreateBackend(backendName);
+        using Backend backend = ReferenceCase.CreateBackend(backendName);
         using ReferenceCase golden = new(TestData.SharedPath("reference", "llama-tied-attn"));
         using CausalLM model = CausalLM.Load(golden.Folder, backend);
         AdapterFile.Load(Path.Combine(golden.Folder, "adapter_trained"), model);
@@ -79,7 +79,7 @@ public sealed class MixedBatchTests
     [InlineData("cpu")]
     public void TrainingRowsReachOnlyTheirAdapter(string backendName)
     {
-        using Backend backend = GoldenTests.CreateBackend(backendName);
+        using Backend backend = ReferenceCase.CreateBackend(backendName);
         using CausalLM model = TwoAdapters(backend);
         string[] names = ["a", "b", "a", "__base__"];
         TokenRow[] rows = [.. _prompts.Select((p, i) => new TokenRow(p, p) { Adapter = names[i] })];
