@@ -32,6 +32,32 @@ internal static unsafe class Packing
         }
     }
 
+    /// <summary>destination[i] = source[i] for i &lt; count, a multiple of two vectors, widened to binary32.</summary>
+    public static void Widen<TSimd, TVector>(void* source, DType type, int count, float* destination)
+        where TSimd : struct, ISimd<TVector> where TVector : unmanaged
+    {
+        switch (type)
+        {
+            case DType.F32: new ReadOnlySpan<float>(source, count).CopyTo(new Span<float>(destination, count)); break;
+            case DType.BF16: Widen<PanelBF16, TSimd, TVector>((byte*)source, count, destination); break;
+            case DType.F16: Widen<PanelF16, TSimd, TVector>((byte*)source, count, destination); break;
+            default: throw new ArgumentOutOfRangeException(nameof(type));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Widen<TPanel, TSimd, TVector>(byte* source, int count, float* destination)
+        where TPanel : struct, IPanelType where TSimd : struct, ISimd<TVector> where TVector : unmanaged
+    {
+        nint bytes = TSimd.Width * TPanel.Size;
+        for (float* end = destination + count; destination < end; destination += 2 * TSimd.Width, source += 2 * bytes)
+        {
+            TVector a = TPanel.Load<TSimd, TVector>(source), b = TPanel.Load<TSimd, TVector>(source + bytes);
+            TSimd.Store(a, destination);
+            TSimd.Store(b, destination + TSimd.Width);
+        }
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Transpose<TPanel>(byte* source, nint ld, int rows, int columns, float alpha, float* destination, nint destinationStride, int pad)
         where TPanel : struct, IPanelType

@@ -10,14 +10,17 @@ namespace LoraNet.Tensors.Cpu;
 internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool) : CpuKernels(pool)
     where TSimd : struct, ISimd<TVector> where TVector : unmanaged
 {
-    /// <summary>Depth of a block: a panel of B of this depth fits the first-level cache with a panel of A.</summary>
-    private const int DepthBlock = 384;
+    /// <summary>Largest depth of a block: a widened panel of B stays in the second-level cache, from where it streams; longer blocks read and write C less often.</summary>
+    private const int DepthBlock = 768;
 
     /// <summary>Columns up to which a product counts as skinny: rows times rows instead of tiles.</summary>
     private const int SkinnyColumns = 64;
 
     /// <summary>Bytes of packed A at one time: every panel of B passes over all of it, so it must not be pushed out of the caches.</summary>
     private const long PackedABytes = 2L * 1024 * 1024;
+
+    /// <summary>Rows this many bytes apart fall on the same set of a first-level cache (64 sets of 64 bytes).</summary>
+    private const int CachePage = 4096;
 
     private static int MaxRows => TileKernel<TSimd, TVector>.MaxRows;
 
@@ -173,9 +176,12 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
     private void GemmTiles(ref GemmProblem p)
     {
         int panels = (p.N + Columns - 1) / Columns;
-        GemmAction action = new() { P = p, Panels = panels };
-        // One row panel is read where it lies; so are a few of a transposed A, whose rows already lie side by side (gradients of LoRA).
-        action.Direct = p.Alpha == 1f && (p.M <= MaxRows || (p.M <= 3 * MaxRows && p.ATransposed && p.BSource == BSource.Rows && p.R == 0));
+        int threads = Pool.Threads;
+        GemmAction action = new() { P = p, Panels = panels, Ahead = threads };
+        // One row panel takes B where it lies; so do a few of a transposed A, whose rows already lie side by side (gradients of LoRA).
+        action.Whole = p.Alpha == 1f && (p.M <= MaxRows || (p.M <= 3 * MaxRows && p.ATransposed && p.BSource == BSource.Rows && p.R == 0));
+        // Row-major A is read where it lies too, unless its rows would compete for the same places in the first-level cache.
+        action.Direct = action.Whole || (p.Alpha == 1f && !p.ATransposed && p.ALd * sizeof(float) % CachePage != 0);
         if (p.R > 0)
         {
             action.LowB = ThreadScratch.Floats(Use.LowB, (long)panels * Columns * p.R);
@@ -187,10 +193,13 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
             }
             else action.LowA = p.LowA;
         }
-        int superBlock = action.Direct ? Math.Max(1, p.K) : DepthBlock * (int)Math.Max(1, PackedABytes / (sizeof(float) * (long)DepthBlock * p.M));
-        // A few panels a chunk; few panels are split by rows too.
-        int threads = Pool.Threads;
-        action.Group = Math.Clamp(panels / (4 * threads), 1, 4);
+        // Blocks of equal depth, a multiple of the panel width so that both orientations of a packed weight are cut between panels.
+        int blocks = Math.Max(1, (p.K + DepthBlock - 1) / DepthBlock);
+        action.Block = action.Whole ? Math.Max(1, p.K) : ((p.K + blocks - 1) / blocks + Columns - 1) / Columns * Columns;
+        int superBlock = action.Whole ? action.Block : action.Block * (int)Math.Max(1, PackedABytes / (sizeof(float) * (long)Math.Max(1, action.Block) * p.M));
+        superBlock = Math.Max(1, superBlock);
+        // Small chunks cost little and end together; few panels are split by rows too.
+        action.Group = Math.Clamp(panels / (4 * threads), 1, p.M > 2 * MaxRows ? 1 : 4);
         int groups = (panels + action.Group - 1) / action.Group;
         int rowPanels = (p.M + MaxRows - 1) / MaxRows;
         int rowSplits = threads == 1 ? 1 : Math.Clamp(4 * threads / groups, 1, Math.Max(1, rowPanels / 4));
@@ -207,7 +216,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
                 if (!action.Direct) action.PackedA = ThreadScratch.Floats(Use.PackedA, (long)p.M * Math.Max(1, action.K1 - k0));
                 PackAction pack = new() { Gemm = action, First = k0 == 0, RowPanels = action.Direct ? 0 : rowPanels };
                 int packs = pack.RowPanels + (pack.First && p.R > 0 ? panels : 0);
-                Run(packs, action.Direct ? 0 : (long)p.M * (action.K1 - k0), ref pack);
+                Run(packs, action.Direct ? (long)p.N * p.R : (long)p.M * (action.K1 - k0), ref pack);
             }
             Run(chunks, work, ref action);
         }
@@ -234,9 +243,9 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
             }
             int row = chunk * MaxRows;
             int rows = Math.Min(MaxRows, p.M - row);
-            for (int k = Gemm.K0; k < Gemm.K1; k += DepthBlock)
+            for (int k = Gemm.K0; k < Gemm.K1; k += Gemm.Block)
             {
-                int depth = Math.Min(DepthBlock, Gemm.K1 - k);
+                int depth = Math.Min(Gemm.Block, Gemm.K1 - k);
                 float* destination = Gemm.PackedA + (nint)(k - Gemm.K0) * p.M + (nint)row * depth;
                 if (p.ATransposed) Packing.Copy(p.A + k * p.ALd + row, DType.F32, p.ALd, depth, rows, p.Alpha, destination, rows, rows);
                 else Packing.Transpose(p.A + row * p.ALd + k, DType.F32, p.ALd, rows, depth, p.Alpha, destination, rows, rows);
@@ -248,8 +257,16 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
     private struct GemmAction : IChunkAction
     {
         public GemmProblem P;
-        public int Panels, Group, Groups, RowBlock, K0, K1;
+        public int Panels, Group, Groups, RowBlock, Block, K0, K1;
+
+        /// <summary>How many panels further this thread's next chunk probably lies.</summary>
+        public int Ahead;
+
+        /// <summary>A is read where it lies.</summary>
         public bool Direct;
+
+        /// <summary>So is B, over the whole depth at once.</summary>
+        public bool Whole;
         public float* PackedA, LowA, LowB;
 
         public readonly void Invoke(int chunk)
@@ -260,52 +277,75 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
             int lastRow = Math.Min(P.M, firstRow + RowBlock);
             for (int panel = firstPanel; panel < lastPanel; panel++)
             {
-                if (Direct && IsDirect(panel))
+                if (Whole && IsDirect(panel))
                 {
-                    InPlace(panel, K0, K1 - K0, firstRow, lastRow);
+                    InPlace(panel, K0, K1 - K0, firstRow, lastRow, default);
                     continue;
                 }
                 int k = K0;
                 do
                 {
-                    int depth = Math.Min(DepthBlock, K1 - k);
+                    int depth = Math.Min(Block, K1 - k);
+                    int nextK = k + depth, nextPanel = panel;
+                    if (nextK >= K1)
+                    {
+                        nextK = K0;
+                        nextPanel = panel + (panel + 1 < lastPanel ? 1 : Ahead);
+                    }
+                    Upcoming next = Coming(nextPanel, nextK, Math.Min(Block, K1 - nextK));
                     // Wide enough a block of rows is worth one widened copy of the panel: the inner loop then only multiplies.
-                    if (P.BSource == BSource.Panels && (P.BType == DType.F32 || lastRow - firstRow < 8 * MaxRows))
-                        InPlace(panel, k, depth, firstRow, lastRow);
-                    else Rows<PanelF32>(panel, PackPanel(panel, k, depth), Columns, k, depth, firstRow, lastRow);
+                    if (P.BSource == BSource.Panels && (P.BType == DType.F32 || lastRow - firstRow < 4 * MaxRows))
+                        InPlace(panel, k, depth, firstRow, lastRow, next);
+                    else Rows<PanelF32>(panel, PackPanel(panel, k, depth), Columns, k, depth, firstRow, lastRow, next);
                     k += depth;
                 }
                 while (k < K1);
             }
         }
 
+        /// <summary>Where the elements of a block of a frozen weight lie that is read soon.</summary>
+        private readonly Upcoming Coming(int panel, int k, int depth)
+        {
+            if (panel >= Panels || depth <= 0) return default;
+            int size = P.BType.Size();
+            byte* b = (byte*)P.B;
+            // Only packed weights: the rows of others are too far apart to be worth it.
+            return P.BSource switch
+            {
+                BSource.Panels => new Upcoming(b + ((nint)panel * P.BLd + k) * Columns * size, 0, 1, depth * Columns * size),
+                BSource.PanelsAcross => new Upcoming(
+                    b + ((nint)(k / Columns) * P.BLd + (nint)panel * Columns) * Columns * size, P.BLd * Columns * size, (depth + Columns - 1) / Columns, (int)Math.Min(Columns, P.BLd - (nint)panel * Columns) * Columns * size),
+                _ => default,
+            };
+        }
+
         /// <summary>True when the tile kernel can read the panel where it lies.</summary>
         private readonly bool IsDirect(int panel) => P.BSource == BSource.Panels || (P.BSource == BSource.Rows && (panel + 1) * Columns <= P.N);
 
-        private readonly void InPlace(int panel, int k, int depth, int firstRow, int lastRow)
+        private readonly void InPlace(int panel, int k, int depth, int firstRow, int lastRow, Upcoming next)
         {
             bool packed = P.BSource == BSource.Panels;
             nint start = packed ? ((nint)panel * P.BLd + k) * Columns : k * P.BLd + (nint)panel * Columns;
             nint stride = packed ? Columns : P.BLd;
             switch (P.BType)
             {
-                case DType.F32: Rows<PanelF32>(panel, (float*)P.B + start, stride, k, depth, firstRow, lastRow); break;
-                case DType.BF16: Rows<PanelBF16>(panel, (ushort*)P.B + start, stride, k, depth, firstRow, lastRow); break;
-                default: Rows<PanelF16>(panel, (ushort*)P.B + start, stride, k, depth, firstRow, lastRow); break;
+                case DType.F32: Rows<PanelF32>(panel, (float*)P.B + start, stride, k, depth, firstRow, lastRow, next); break;
+                case DType.BF16: Rows<PanelBF16>(panel, (ushort*)P.B + start, stride, k, depth, firstRow, lastRow, next); break;
+                default: Rows<PanelF16>(panel, (ushort*)P.B + start, stride, k, depth, firstRow, lastRow, next); break;
             }
         }
 
         /// <summary>Widens and turns one panel of B into this thread's working memory.</summary>
         private readonly float* PackPanel(int panel, int k, int depth)
         {
-            float* packed = ThreadScratch.Floats(Use.PackedB, DepthBlock * Columns);
+            float* packed = ThreadScratch.Floats(Use.PackedB, (long)Block * Columns);
             int columns = Math.Min(Columns, P.N - panel * Columns);
             int size = P.BType.Size();
             byte* b = (byte*)P.B;
             switch (P.BSource)
             {
                 case BSource.Panels:
-                    Packing.Copy(b + ((nint)panel * P.BLd + k) * Columns * size, P.BType, Columns, depth, Columns, 1f, packed, Columns, Columns);
+                    Packing.Widen<TSimd, TVector>(b + ((nint)panel * P.BLd + k) * Columns * size, P.BType, depth * Columns, packed);
                     break;
                 case BSource.Rows:
                     Packing.Copy(b + (k * P.BLd + (nint)panel * Columns) * size, P.BType, P.BLd, depth, columns, 1f, packed, Columns, Columns);
@@ -330,7 +370,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
         }
 
         /// <summary>All row panels against one panel of B.</summary>
-        private readonly void Rows<TPanel>(int panel, void* b, nint bStride, int k, int depth, int firstRow, int lastRow) where TPanel : struct, IPanelType
+        private readonly void Rows<TPanel>(int panel, void* b, nint bStride, int k, int depth, int firstRow, int lastRow, Upcoming next) where TPanel : struct, IPanelType
         {
             int column = panel * Columns;
             int columns = Math.Min(Columns, P.N - column);
@@ -348,10 +388,12 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
                 LowBStride = Columns,
             };
             bool edge = columns < Columns;
+            int steps = (lastRow - firstRow + MaxRows - 1) / MaxRows;
             float* tile = edge ? ThreadScratch.Floats(Use.Tile, MaxRows * Columns) : null;
             for (int row = firstRow; row < lastRow; row += MaxRows)
             {
                 int rows = Math.Min(MaxRows, lastRow - row);
+                next.Fetch(steps--);
                 float* c = P.C + row * P.CLd + column;
                 if (edge)
                 {
@@ -372,9 +414,9 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
                 }
                 if (Direct)
                 {
-                    t.A = P.ATransposed ? P.A + k * P.ALd + row : P.A + k;
+                    t.A = P.ATransposed ? P.A + k * P.ALd + row : P.A + row * P.ALd + k;
                     t.AStride = P.ALd;
-                    t.LowA = LowA;
+                    t.LowA = P.ATransposed ? LowA + row : LowA + (nint)row * P.R;
                     t.LowAStride = P.ATransposed ? P.M : P.R;
                 }
                 else
