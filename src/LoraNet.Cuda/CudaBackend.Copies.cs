@@ -25,7 +25,8 @@ public sealed partial class CudaBackend
 
     private void RefreshCopy(nint parameter)
     {
-        if (_copies.TryGetValue(parameter, out (nint Copy, long Count) known)) ScaleInto(parameter, DType.F32, 1, known.Copy, _computeType, known.Count, false);
+        if (_copies.TryGetValue(parameter, out (nint Copy, long Count) known))
+            ForReal(() => ScaleInto(parameter, DType.F32, 1, known.Copy, _computeType, known.Count, false));
     }
 
     private void DropCopy(nint parameter)

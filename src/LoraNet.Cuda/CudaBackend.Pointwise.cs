@@ -128,6 +128,7 @@ public sealed partial class CudaBackend
             KeyLow = (uint)key.Hash,
             KeyHigh = (uint)(key.Hash >> 32),
             Step = key.Step,
+            StepAddress = StepAddress(key.Step),
             Threshold = Philox.Threshold(p),
             Scale = 1 / (1 - p),
         });

@@ -145,7 +145,7 @@ public sealed partial class CudaBackend
             Rows = o.Layout.Queries,
             KeyRows = o.Layout.Keys,
             Scale = o.Scale,
-            Window = o.Layout.Window,
+            Window = layout.Window,
             SoftCap = o.SoftCap,
             Q = (ulong)o.Query.Address,
             Ldq = o.Query.Columns,

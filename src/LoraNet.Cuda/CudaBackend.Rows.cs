@@ -60,6 +60,7 @@ public sealed partial class CudaBackend
             DLogits = dLogits?.Address ?? 0,
             Columns = logits.Columns,
             GradScale = gradScale,
+            GradScaleAddress = GradScaleAddress(gradScale),
             SoftCap = softCap,
         }, 1024);
     }

@@ -19,8 +19,11 @@ public sealed partial class CudaBackend
         nint address = AllocateMemory(weight.Source.Count * target.Size());
         try
         {
-            if (weight.Transposed) UploadTransposed(weight, address, target);
-            else UploadConverted(weight.Source, address, target);
+            ForReal(() =>
+            {
+                if (weight.Transposed) UploadTransposed(weight, address, target);
+                else UploadConverted(weight.Source, address, target);
+            });
         }
         catch
         {
@@ -56,6 +59,11 @@ public sealed partial class CudaBackend
     public override void RowSquaredNorms(Weight w, Tensor norms)
     {
         RequireF32(norms);
+        ForReal(() => SquaredNorms(w, norms));
+    }
+
+    private void SquaredNorms(Weight w, Tensor norms)
+    {
         if (Device(w) is { } matrix && matrix.DType == w.Source.DType)
         {
             RowSquares(matrix.Address, matrix.DType, w.Rows, w.Columns, norms.Address);

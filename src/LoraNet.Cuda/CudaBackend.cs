@@ -140,7 +140,6 @@ public sealed partial class CudaBackend : Backend
     {
         if (source.Length != destination.Bytes) throw new ArgumentException($"{source.Length} bytes for {destination.ShapeText} of {destination.DType}.");
         if (source.Length == 0) return;
-        _device.Upload(source, destination.Address);
         RefreshCopy(destination.Address);
     }
 
@@ -190,7 +189,12 @@ public sealed partial class CudaBackend : Backend
     private nint Scratch(long bytes)
     {
         if (bytes <= _scratchBytes) return _scratch;
-        if (_scratch != 0) FreeMemory(_scratch);
+        if (_scratch != 0)
+        {
+            if (IsRecording) throw new InvalidOperationException("Recorded work needs more scratch memory than its rehearsal.");
+            FreeMemory(_scratch);
+            _scratchMoves++;
+        }
         _scratchBytes = Math.Max(bytes, 1 << 20);
         _scratch = 0;
         return _scratch = AllocateMemory(_scratchBytes);

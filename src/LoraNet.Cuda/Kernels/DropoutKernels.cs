@@ -6,6 +6,9 @@ namespace LoraNet.Cuda.Kernels;
 internal struct DropoutArgs
 {
     public long X, Y, RowOffset;
+
+    /// <summary>Where recorded work reads the step; 0 takes <see cref="Step"/>.</summary>
+    public long StepAddress;
     public int Rows, Columns, Accumulate;
 
     /// <summary>Halves of the key's hash, and the step.</summary>
@@ -30,6 +33,7 @@ internal static class DropoutKernels
         where TX : struct, IStorage
         where TY : struct, IStorage
     {
+        if (a.StepAddress != 0) a.Step = (uint)Stored.LoadInt(a.StepAddress, 0);
         for (int m = Grid.IdxY; m < a.Rows; m += Grid.DimY)
         {
             long row = (long)m * a.Columns, number = a.RowOffset + m;

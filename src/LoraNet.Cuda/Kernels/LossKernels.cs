@@ -7,6 +7,9 @@ internal struct CrossEntropyArgs
 {
     /// <summary>DLogits is 0 when no gradient is wanted.</summary>
     public long Logits, Targets, Loss, DLogits;
+
+    /// <summary>Where recorded work reads the gradient scale; 0 takes <see cref="GradScale"/>.</summary>
+    public long GradScaleAddress;
     public int Columns;
     public float GradScale, SoftCap;
 }
@@ -19,6 +22,7 @@ internal static class LossKernels
         where TD : struct, IStorage
     {
         ArrayView<float> scratch = SharedMemory.Allocate<float>(32);
+        if (a.GradScaleAddress != 0) a.GradScale = StoredF32.Load(a.GradScaleAddress, 0);
         int m = Grid.IdxX, target = Stored.LoadInt(a.Targets, m);
         long row = (long)m * a.Columns;
         if (target < 0)

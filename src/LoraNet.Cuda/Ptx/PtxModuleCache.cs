@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using LoraNet.Cuda.Driver;
+using LoraNet.Cuda.Runtime;
 
 namespace LoraNet.Cuda.Ptx;
 
@@ -11,6 +12,7 @@ namespace LoraNet.Cuda.Ptx;
 internal sealed class PtxModuleCache(CudaDevice device)
 {
     private readonly ConcurrentDictionary<IKernelSpec, Lazy<CudaKernel>> _kernels = new();
+    private readonly ConcurrentDictionary<IKernelSpec, Task> _begun = new();
 
     /// <summary>The card that the kernels are compiled for.</summary>
     public CudaDevice Device { get; } = device;
@@ -18,20 +20,19 @@ internal sealed class PtxModuleCache(CudaDevice device)
     /// <summary>The kernel of <paramref name="spec"/>, compiled now if nobody did before. The card's context must be current.</summary>
     public CudaKernel Get(IKernelSpec spec) => Entry(spec).Value;
 
-    /// <summary>Compiles the kernels in the background; errors appear at the first <see cref="Get"/>.</summary>
+    /// <summary>Compiles kernels in the background; an error appears at the first <see cref="Get"/>.</summary>
     /// <returns>A task that ends when all of them are tried.</returns>
-    public Task Prefetch(IEnumerable<IKernelSpec> specs) => Task.WhenAll(specs.Distinct().Select(spec => Task.Run(() =>
+    public Task Prefetch(params IEnumerable<IKernelSpec> specs) => Task.WhenAll(specs.Select(spec => _begun.GetOrAdd(spec, Begin)));
+
+    private Task Begin(IKernelSpec spec)
     {
-        Device.MakeCurrent();
-        try
+        Lazy<CudaKernel> entry = Entry(spec);
+        return Background.Run(() =>
         {
-            _ = Entry(spec).Value;
-        }
-        catch (Exception e) when (e is InvalidOperationException or NotSupportedException or LoraNetException)
-        {
-            // Lazy keeps the exception and Get throws it to whoever needs the kernel.
-        }
-    })));
+            Device.MakeCurrent();
+            return entry.Value;
+        });
+    }
 
     private Lazy<CudaKernel> Entry(IKernelSpec spec) => _kernels.GetOrAdd(spec, static s => new Lazy<CudaKernel>(() =>
     {

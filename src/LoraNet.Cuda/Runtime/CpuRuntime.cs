@@ -15,6 +15,7 @@ internal sealed unsafe class CpuRuntime : DeviceRuntime
 {
     private readonly Context _context;
     private readonly CPUAccelerator _accelerator;
+    private List<Action>? _recorded;
 
     public CpuRuntime()
     {
@@ -54,26 +55,48 @@ internal sealed unsafe class CpuRuntime : DeviceRuntime
 
     public override void Upload(ReadOnlySpan<byte> source, nint destination)
     {
+        TouchHost("upload");
         Synchronize();
         source.CopyTo(new Span<byte>((void*)destination, source.Length));
     }
 
     public override void Download(nint source, Span<byte> destination)
     {
+        TouchHost("read back");
         Synchronize();
         new ReadOnlySpan<byte>((void*)source, destination.Length).CopyTo(destination);
     }
 
-    public override void Copy(nint source, nint destination, long bytes)
+    public override void Copy(nint source, nint destination, long bytes) => Queue(() =>
     {
         Synchronize();
         Buffer.MemoryCopy((void*)source, (void*)destination, bytes, bytes);
-    }
+    });
 
-    public override void Zero(nint address, long bytes)
+    public override void Zero(nint address, long bytes) => Queue(() =>
     {
         Synchronize();
         NativeMemory.Clear((void*)address, (nuint)bytes);
+    });
+
+    public override RecordedLaunches Record(Action body)
+    {
+        List<Action> recorded = _recorded = [];
+        try
+        {
+            In(QueueMode.Record, body);
+        }
+        finally
+        {
+            _recorded = null;
+        }
+        return new Recording(recorded);
+    }
+
+    private void Queue(Action work)
+    {
+        if (Mode == QueueMode.Run) work();
+        else _recorded?.Add(work);
     }
 
     public override void Synchronize() => _accelerator.Synchronize();
@@ -81,7 +104,7 @@ internal sealed unsafe class CpuRuntime : DeviceRuntime
     public override CompiledKernel<TArgs> Compile<TArgs>(MethodInfo method)
     {
         var kernel = _accelerator.LoadKernel(method);
-        return new CpuKernel<TArgs>(_accelerator.DefaultStream, kernel.CreateLauncherDelegate<Action<AcceleratorStream, KernelConfig, TArgs>>());
+        return new CpuKernel<TArgs>(this, _accelerator.DefaultStream, kernel.CreateLauncherDelegate<Action<AcceleratorStream, KernelConfig, TArgs>>());
     }
 
     public override void Dispose()
@@ -90,10 +113,23 @@ internal sealed unsafe class CpuRuntime : DeviceRuntime
         _context.Dispose();
     }
 
-    private sealed class CpuKernel<TArgs>(AcceleratorStream stream, Action<AcceleratorStream, KernelConfig, TArgs> launcher) : CompiledKernel<TArgs>
+    private sealed class CpuKernel<TArgs>(CpuRuntime runtime, AcceleratorStream stream, Action<AcceleratorStream, KernelConfig, TArgs> launcher) : CompiledKernel<TArgs>
         where TArgs : unmanaged
     {
-        public override void Launch(int gridX, int gridY, int group, in TArgs args) =>
-            launcher(stream, new KernelConfig(new Index3D(gridX, gridY, 1), new Index3D(group, 1, 1)), args);
+        public override void Launch(int gridX, int gridY, int group, in TArgs args)
+        {
+            TArgs copy = args;
+            runtime.Queue(() => launcher(stream, new KernelConfig(new Index3D(gridX, gridY, 1), new Index3D(group, 1, 1)), copy));
+        }
+    }
+
+    private sealed class Recording(List<Action> work) : RecordedLaunches
+    {
+        public override void Launch()
+        {
+            foreach (Action action in work) action();
+        }
+
+        public override void Dispose() => work.Clear();
     }
 }

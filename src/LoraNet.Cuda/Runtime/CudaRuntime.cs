@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Reflection;
 using System.Text;
 using LoraNet.Cuda.Driver;
@@ -11,9 +12,9 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
     [ThreadStatic]
     private static CudaRuntime? t_bound;
 
-    private readonly PtxCompiler _compiler;
+    private readonly ConcurrentBag<PtxCompiler> _compilers = [];
     private readonly UploadRing _ring;
-    private readonly List<nint> _modules = [];
+    private readonly ConcurrentBag<nint> _modules = [];
 
     public CudaRuntime(int ordinal)
     {
@@ -21,7 +22,6 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
         t_bound = this;
         CudaError.Check(Native.cuStreamCreate(out nint stream, 1), "cuStreamCreate");
         Stream = stream;
-        _compiler = new PtxCompiler();
         _ring = new UploadRing(stream);
     }
 
@@ -76,12 +76,14 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
 
     public override void Upload(ReadOnlySpan<byte> source, nint destination)
     {
+        TouchHost("upload");
         Bind();
         _ring.Upload(source, destination);
     }
 
     public override void Download(nint source, Span<byte> destination)
     {
+        TouchHost("read back");
         Bind();
         if (destination.Length > 0)
         {
@@ -95,12 +97,14 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
 
     public override void Copy(nint source, nint destination, long bytes)
     {
+        if (Mode == QueueMode.Rehearse) return;
         Bind();
         CudaError.Check(Native.cuMemcpyDtoDAsync_v2((ulong)destination, (ulong)source, (nuint)bytes, Stream), "cuMemcpyDtoDAsync");
     }
 
     public override void Zero(nint address, long bytes)
     {
+        if (Mode == QueueMode.Rehearse) return;
         Bind();
         if (bytes > 0) CudaError.Check(Native.cuMemsetD8Async((ulong)address, 0, (nuint)bytes, Stream), "cuMemsetD8Async");
     }
@@ -111,9 +115,21 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
         CudaError.Check(Native.cuStreamSynchronize(Stream), "a queued kernel or copy");
     }
 
-    public override CompiledKernel<TArgs> Compile<TArgs>(MethodInfo method)
+    public override RecordedLaunches Record(Action body)
     {
-        (string text, string entry) = _compiler.Compile(method);
+        Bind();
+        return new Recording(CudaGraph.Capture(Stream, () => In(QueueMode.Record, body)), this);
+    }
+
+    public override CompiledKernel<TArgs> Compile<TArgs>(MethodInfo method) => new CudaKernel<TArgs>(this, method);
+
+    /// <summary>Translates and loads a kernel; called from several threads at once while rehearsing.</summary>
+    private (nint Function, int MaxGroup) Load(MethodInfo method)
+    {
+        // A compiler serves one thread at a time; there are as many as threads ever asked at once.
+        if (!_compilers.TryTake(out PtxCompiler? compiler)) compiler = new PtxCompiler();
+        (string text, string entry) = compiler.Compile(method);
+        _compilers.Add(compiler);
         Bind();
         byte[] image = Encoding.ASCII.GetBytes(text + '\0'), name = Encoding.ASCII.GetBytes(entry + '\0'), log = new byte[8192];
         fixed (byte* i = image, n = name, l = log)
@@ -129,7 +145,7 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
             _modules.Add(module);
             CudaError.Check(Native.cuModuleGetFunction(out nint function, module, n), $"cuModuleGetFunction({entry})");
             CudaError.Check(Native.cuFuncGetAttribute(out int maxGroup, 0, function), "cuFuncGetAttribute"); // CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK
-            return new CudaKernel<TArgs>(this, function, $"{method.DeclaringType!.Name}.{method.Name}", maxGroup);
+            return (function, maxGroup);
         }
     }
 
@@ -141,28 +157,51 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
         _modules.Clear();
         _ring.Dispose();
         _ = Native.cuStreamDestroy_v2(Stream);
-        _compiler.Dispose();
+        foreach (PtxCompiler compiler in _compilers) compiler.Dispose();
         t_bound = null;
         _ = Native.cuDevicePrimaryCtxRelease_v2(Device.Ordinal);
     }
 
-    private sealed class CudaKernel<TArgs>(CudaRuntime runtime, nint function, string name, int maxGroup) : CompiledKernel<TArgs>
+    private sealed class CudaKernel<TArgs>(CudaRuntime runtime, MethodInfo method) : CompiledKernel<TArgs>
         where TArgs : unmanaged
     {
-        public override int MaxGroup => maxGroup / 32 * 32;
+        private readonly Lazy<(nint Function, int MaxGroup)> _loaded = new(() => runtime.Load(method));
+        private readonly string _name = $"{method.DeclaringType!.Name}.{method.Name}";
+        private bool _begun;
+
+        // A rehearsal must not wait for the compiler; the group it chooses is dropped with its launch.
+        public override int MaxGroup => runtime.Mode == QueueMode.Rehearse ? base.MaxGroup : _loaded.Value.MaxGroup / 32 * 32;
 
         public override void Launch(int gridX, int gridY, int group, in TArgs args)
         {
+            if (runtime.Mode == QueueMode.Rehearse)
+            {
+                if (!_begun) _ = Background.Run(() => _loaded.Value);
+                _begun = true;
+                return;
+            }
+            nint function = _loaded.Value.Function;
             runtime.Bind();
             fixed (TArgs* p = &args)
             {
                 void* parameter = p;
                 LaunchProfile? profile = LaunchProfile.Current;
-                profile?.Begin(name);
+                profile?.Begin(_name);
                 int result = Native.cuLaunchKernel(function, (uint)gridX, (uint)gridY, 1, (uint)group, 1, 1, 0, runtime.Stream, &parameter, null);
-                if (result != 0) CudaError.Check(result, name);
+                if (result != 0) CudaError.Check(result, _name);
                 profile?.End();
             }
         }
+    }
+
+    private sealed class Recording(CudaGraph graph, CudaRuntime runtime) : RecordedLaunches
+    {
+        public override void Launch()
+        {
+            runtime.Bind();
+            graph.Launch(runtime.Stream);
+        }
+
+        public override void Dispose() => graph.Dispose();
     }
 }

@@ -12,7 +12,7 @@ internal sealed class DeviceLayout : IDisposable
     private readonly IndexPool _pool;
     private readonly List<(nint Address, long Bytes)> _blocks = [];
     private readonly List<(int TileRows, AttentionPass Pass, nint Address, int Count)> _tiles = [];
-    private readonly AttentionLayout _layout;
+    private AttentionLayout _layout;
     private nint _queryStart;
 
     public DeviceLayout(CudaBackend owner, IndexPool pool, AttentionLayout layout)
@@ -21,6 +21,7 @@ internal sealed class DeviceLayout : IDisposable
         _pool = pool;
         _layout = layout;
         IsPackedCausal = PackedCausal(layout);
+        Window = VisibleWindow(layout);
         KeyStart = Rent(8L * layout.Queries);
         KeyEnd = KeyStart + 4 * layout.Queries;
         owner.UploadInts(layout.KeyStart, KeyStart);
@@ -69,16 +70,51 @@ internal sealed class DeviceLayout : IDisposable
     /// layouts of the generated kernels.</summary>
     public bool IsPackedCausal { get; }
 
-    /// <summary>The work list of a generated kernel, made once.</summary>
+    /// <summary>The layout's sliding window, or 0 where it is longer than every segment and hides nothing.</summary>
+    public int Window { get; }
+
+    /// <summary>The work list of a generated kernel, made once. Its length is rounded up with empty tiles, so that recorded work can
+    /// serve batches whose rows fall into a few more.</summary>
     public unsafe (nint Address, int Count) Tiles(int tileRows, AttentionPass pass)
     {
         foreach ((int rows, AttentionPass made, nint at, int count) in _tiles)
             if (rows == tileRows && made == pass) return (at, count);
         AttentionTiles.Tile[] tiles = AttentionTiles.Packed(_layout.SegmentOffsets, tileRows, pass);
+        tiles = AttentionTiles.Pad(tiles, (tiles.Length + 7) / 8 * 8);
         nint address = Rent((long)tiles.Length * sizeof(AttentionTiles.Tile));
         Owner.UploadInts(MemoryMarshal.Cast<AttentionTiles.Tile, int>(tiles), address);
         _tiles.Add((tileRows, pass, address, tiles.Length));
         return (address, tiles.Length);
+    }
+
+    /// <summary>Takes over the ranges of another layout of the same sizes; false when work recorded with this one could not serve it.</summary>
+    public bool TryReplace(AttentionLayout next)
+    {
+        if (next.Queries != _layout.Queries || next.Keys != _layout.Keys || PackedCausal(next) != IsPackedCausal || VisibleWindow(next) != Window) return false;
+        List<AttentionTiles.Tile[]> lists = [];
+        foreach ((int rows, AttentionPass pass, _, int count) in _tiles)
+        {
+            AttentionTiles.Tile[] tiles = AttentionTiles.Packed(next.SegmentOffsets, rows, pass);
+            if (tiles.Length > count) return false;
+            lists.Add(AttentionTiles.Pad(tiles, count));
+        }
+        for (int i = 0; i < lists.Count; i++) Owner.UploadInts(MemoryMarshal.Cast<AttentionTiles.Tile, int>(lists[i]), _tiles[i].Address);
+        Owner.UploadInts(next.KeyStart, KeyStart);
+        Owner.UploadInts(next.KeyEnd, KeyEnd);
+        _layout = next;
+        if (_queryStart != 0)
+        {
+            Owner.UploadInts(next.QueryStart, _queryStart);
+            Owner.UploadInts(next.QueryEnd, _queryStart + 4 * next.Keys);
+        }
+        return true;
+    }
+
+    private static int VisibleWindow(AttentionLayout layout)
+    {
+        int longest = 0;
+        for (int s = 0; s + 1 < layout.SegmentOffsets.Length; s++) longest = Math.Max(longest, layout.SegmentOffsets[s + 1] - layout.SegmentOffsets[s]);
+        return layout.Window >= longest ? 0 : layout.Window;
     }
 
     private static bool PackedCausal(AttentionLayout layout)

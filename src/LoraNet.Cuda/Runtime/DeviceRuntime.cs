@@ -26,6 +26,12 @@ internal abstract class DeviceRuntime : IDisposable
     /// <summary>Side of the square of threads of the plain matrix product.</summary>
     public abstract int GemmSide { get; }
 
+    /// <summary>What happens to queued work.</summary>
+    public QueueMode Mode { get; set; }
+
+    /// <summary>Set by uploads and downloads: work that needs the host in between cannot be recorded.</summary>
+    public bool HostTouched { get; set; }
+
     /// <summary>Takes memory aligned to 256 bytes.</summary>
     public abstract nint Allocate(long bytes);
 
@@ -43,6 +49,31 @@ internal abstract class DeviceRuntime : IDisposable
 
     /// <summary>Queues setting bytes to zero.</summary>
     public abstract void Zero(nint address, long bytes);
+
+    /// <summary>Runs <paramref name="body"/> while queued work is kept instead of run.</summary>
+    public abstract RecordedLaunches Record(Action body);
+
+    /// <summary>Runs <paramref name="body"/> in a mode and returns to the one before.</summary>
+    public void In(QueueMode mode, Action body)
+    {
+        QueueMode before = Mode;
+        Mode = mode;
+        try
+        {
+            body();
+        }
+        finally
+        {
+            Mode = before;
+        }
+    }
+
+    /// <summary>Notes that the host takes part, which recorded work must not need.</summary>
+    protected void TouchHost(string what)
+    {
+        HostTouched = true;
+        if (Mode == QueueMode.Record) throw new InvalidOperationException($"Recorded work may not {what}.");
+    }
 
     /// <summary>Waits for all queued work.</summary>
     public abstract void Synchronize();
@@ -64,4 +95,14 @@ internal abstract class CompiledKernel<TArgs>
 
     /// <summary>Queues a launch; the arguments are copied before this returns.</summary>
     public abstract void Launch(int gridX, int gridY, int group, in TArgs args);
+}
+
+/// <summary>Launches, copies and clears that were kept for replays.</summary>
+internal abstract class RecordedLaunches : IDisposable
+{
+    /// <summary>Queues them.</summary>
+    public abstract void Launch();
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
 }

@@ -21,13 +21,24 @@ internal sealed class GeneratedKernels(CudaRuntime runtime)
     /// <summary>Launches a product.</summary>
     public void Multiply(in Ptx.Gemm.GemmArgs args, nint workspace)
     {
+        _products ??= new GemmRunner(_cache);
+        if (runtime.Mode == QueueMode.Rehearse)
+        {
+            _ = _cache.Prefetch(_products.Kernels(args, WorkspaceBytes));
+            return;
+        }
         runtime.Bind();
-        (_products ??= new GemmRunner(_cache)).Run(args, runtime.Stream, (ulong)workspace, WorkspaceBytes);
+        _products.Run(args, runtime.Stream, (ulong)workspace, WorkspaceBytes);
     }
 
     /// <summary>Launches one pass of attention.</summary>
     public void Attend(IKernelSpec kernel, in Ptx.Attention.AttentionArgs args, nint tiles, int count)
     {
+        if (runtime.Mode == QueueMode.Rehearse)
+        {
+            _ = _cache.Prefetch(kernel);
+            return;
+        }
         runtime.Bind();
         (_attention ??= new AttentionRunner(_cache)).Run(kernel, args, (ulong)tiles, count, runtime.Stream);
     }
