@@ -15,6 +15,9 @@ public sealed partial class CudaBackend
     public override bool CanRecord => LaunchProfile.Current is null;
 
     /// <inheritdoc/>
+    public override int RecordedRowMultiple => _device.MaxGroup >= 1024 ? 128 : 16;
+
+    /// <inheritdoc/>
     public override bool Rehearse(Action body)
     {
         _device.HostTouched = false;

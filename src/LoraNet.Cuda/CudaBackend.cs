@@ -140,6 +140,7 @@ public sealed partial class CudaBackend : Backend
     {
         if (source.Length != destination.Bytes) throw new ArgumentException($"{source.Length} bytes for {destination.ShapeText} of {destination.DType}.");
         if (source.Length == 0) return;
+        _device.Upload(source, destination.Address);
         RefreshCopy(destination.Address);
     }
 

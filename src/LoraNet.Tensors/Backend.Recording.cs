@@ -20,6 +20,9 @@ public abstract partial class Backend
     /// <summary>True when <see cref="Record"/> can work: a device whose launches cost more than their arguments.</summary>
     public virtual bool CanRecord => false;
 
+    /// <summary>Batches whose numbers of rows round up to the same multiple of this may as well be padded to it: products work on whole tiles.</summary>
+    public virtual int RecordedRowMultiple => 128;
+
     /// <summary>
     /// Runs <paramref name="body"/> without its operations: memory is reserved, frozen weights go to the device, and kernels begin to
     /// compile in the background, all at once instead of one after the other. Contents of tensors are undefined afterwards where the

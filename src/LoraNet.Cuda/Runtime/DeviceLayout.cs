@@ -12,6 +12,7 @@ internal sealed class DeviceLayout : IDisposable
     private readonly IndexPool _pool;
     private readonly List<(nint Address, long Bytes)> _blocks = [];
     private readonly List<(int TileRows, AttentionPass Pass, nint Address, int Count)> _tiles = [];
+    private readonly AttentionLayout _key;
     private AttentionLayout _layout;
     private nint _queryStart;
 
@@ -19,7 +20,7 @@ internal sealed class DeviceLayout : IDisposable
     {
         Owner = owner;
         _pool = pool;
-        _layout = layout;
+        _key = _layout = layout;
         IsPackedCausal = PackedCausal(layout);
         Window = VisibleWindow(layout);
         KeyStart = Rent(8L * layout.Queries);
@@ -34,7 +35,7 @@ internal sealed class DeviceLayout : IDisposable
     public void Dispose()
     {
         ReturnBlocks();
-        _layout.Prepared = null;
+        _key.Prepared = null;
         GC.SuppressFinalize(this);
     }
 

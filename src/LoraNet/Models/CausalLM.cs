@@ -93,9 +93,21 @@ public sealed class CausalLM : PretrainedModel
         context.RowOffset = tokenOffset;
         using IDisposable? mixed = BeginRows(batch, context);
         Tensor hidden = Hidden(tape, batch, context, batch.TrainedRows, trainedOffset);
-        HeadLoss(tape, hidden, batch.TrainedTargets, context, gradScale, lossSum, trainedOffset);
+        HeadLoss(tape, hidden, batch.Targets, context, gradScale, lossSum, trainedOffset);
         Arena.Release(hidden);
         tape.Backward();
+    }
+
+    /// <summary>True when <see cref="AccumulateLoss"/> never needs the host in between, so that a backend may record it.</summary>
+    internal bool CanRecord => Options.Names.Router is null;
+
+    /// <summary>Addresses of the rotary tables for positions up to <paramref name="maxPosition"/>: a growing table moves.</summary>
+    internal long RopeAddresses(int maxPosition)
+    {
+        long hash = 17;
+        for (int i = 0; i < _layers.Length; i++)
+            if (Options.Rope(i) is { } rope) hash = hash * 31 + _rope.Get(rope, maxPosition + 1).Cos.Address;
+        return hash;
     }
 
     /// <summary>Logits of every token, chunk by chunk: <paramref name="consume"/> gets the first row's number and [rows, vocabulary] values.</summary>
@@ -234,7 +246,7 @@ public sealed class CausalLM : PretrainedModel
     /// Linear cross-entropy in chunks: each chunk's logits are computed, turned into their own gradient in place and sent
     /// back through the head before the next chunk, so that all logits never exist.
     /// </summary>
-    private void HeadLoss(Tape tape, Tensor hidden, int[] targets, ForwardContext context, float gradScale, Tensor lossSum, long trainedOffset)
+    private void HeadLoss(Tape tape, Tensor hidden, Tensor targets, ForwardContext context, float gradScale, Tensor lossSum, long trainedOffset)
     {
         Arena arena = tape.Arena;
         Tape headTape = tape.Inner;
@@ -256,8 +268,7 @@ public sealed class CausalLM : PretrainedModel
             context.RowOffset = trainedOffset + first;
             context.Adapters = adapters?.Select(Enumerable.Range(first, rows));
             Tensor logits = _head.Forward(headTape, chunk, context);
-            Tensor target = arena.Rent(DType.I32, rows);
-            Backend.UploadBytes(System.Runtime.InteropServices.MemoryMarshal.AsBytes(targets.AsSpan(first, rows)), target);
+            Tensor target = arena.Slice(targets, first, rows);
             Tensor loss = arena.Rent(Backend.ParameterType, rows);
             Backend.CrossEntropy(logits, target, gradScale, Options.FinalSoftCap, loss, logits.RequiresGrad ? logits : null);
             Backend.Sum(loss, lossSum, accumulate: true);

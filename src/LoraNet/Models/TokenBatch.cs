@@ -35,14 +35,14 @@ public sealed record TokenRow(int[] InputIds, int[] Labels, int[]? AttentionMask
 public sealed class TokenBatch : IDisposable
 {
     private readonly Dictionary<int, AttentionLayout> _causal = [];
-    private readonly int[] _segments;
-    private readonly int[] _positions;
+    private int[] _segments;
+    private int[] _positions;
     private readonly Backend _backend;
     private readonly string?[]? _adapters;
     private AttentionLayout? _bidirectional;
     private RowAdapters? _rowAdapters;
 
-    private TokenBatch(Backend backend, IReadOnlyList<TokenRow> samples, UnpaddedRows rows)
+    internal TokenBatch(Backend backend, IReadOnlyList<TokenRow> samples, UnpaddedRows rows)
     {
         _backend = backend;
         Rows = samples.Count;
@@ -60,6 +60,7 @@ public sealed class TokenBatch : IDisposable
         TrainedTokens = HostTrainedRows.Length;
         TrainedRows = backend.CreateIndex(HostTrainedRows);
         TrainedTargets = [.. rows.TrainedTargets];
+        Targets = backend.CreateIndex(TrainedTargets);
     }
 
     /// <summary>Number of samples.</summary>
@@ -94,6 +95,9 @@ public sealed class TokenBatch : IDisposable
 
     /// <summary>The label predicted by each of <see cref="TrainedRows"/>.</summary>
     public int[] TrainedTargets { get; }
+
+    /// <summary><see cref="TrainedTargets"/> on the backend [TrainedTokens]; negative in padding.</summary>
+    internal Tensor Targets { get; }
 
     /// <summary>Number of trained tokens.</summary>
     public int TrainedTokens { get; }
@@ -142,6 +146,31 @@ public sealed class TokenBatch : IDisposable
         rows.TrainedRows.CopyTo(HostTrainedRows);
         backend.UploadBytes(MemoryMarshal.AsBytes(HostIds.AsSpan()), Ids);
         backend.UploadBytes(MemoryMarshal.AsBytes(HostTrainedRows.AsSpan()), TrainedRows);
+        backend.UploadBytes(MemoryMarshal.AsBytes(TrainedTargets.AsSpan()), Targets);
+        return true;
+    }
+
+    /// <summary>Puts rows of other lengths into the tensors and layouts that recorded work reads; only that work may use the batch
+    /// afterwards. False, with undefined contents, when sizes differ or the backend cannot move the layouts.</summary>
+    internal bool TryTake(Backend backend, UnpaddedRows rows)
+    {
+        if (_backend != backend || _adapters is not null || rows.OwnAdapters || Tokens != rows.Ids.Count || TrainedTokens != rows.TrainedRows.Count) return false;
+        if (!CollectionsMarshal.AsSpan(rows.Segments).SequenceEqual(_segments) || !CollectionsMarshal.AsSpan(rows.Positions).SequenceEqual(_positions))
+        {
+            _segments = [.. rows.Segments];
+            _positions = [.. rows.Positions];
+            foreach ((int window, AttentionLayout layout) in _causal)
+            {
+                if (backend.TryReplace(layout, AttentionLayout.Packed(_segments, causal: true, window, _positions))) continue;
+                // Some layouts may have moved: the next rows must not look like the ones that are there.
+                _segments = [];
+                return false;
+            }
+            backend.UploadBytes(MemoryMarshal.AsBytes(_positions.AsSpan()), Positions);
+        }
+        backend.UploadBytes(MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(rows.Ids)), Ids);
+        backend.UploadBytes(MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(rows.TrainedRows)), TrainedRows);
+        backend.UploadBytes(MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(rows.TrainedTargets)), Targets);
         return true;
     }
 
@@ -176,5 +205,6 @@ public sealed class TokenBatch : IDisposable
         _backend.Free(Ids);
         _backend.Free(Positions);
         _backend.Free(TrainedRows);
+        _backend.Free(Targets);
     }
 }

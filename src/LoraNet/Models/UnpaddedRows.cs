@@ -66,4 +66,23 @@ internal sealed class UnpaddedRows
             if (Ids.Count > before) Segments.Add(Ids.Count - before);
         }
     }
+
+    /// <summary>Appends tokens that nothing trains, as a sample of their own, and trained rows without a target, so that batches of
+    /// similar size become equal in size. They add exact zeros to losses and gradients.</summary>
+    public void Pad(int tokens, int trained)
+    {
+        int added = tokens - Ids.Count;
+        for (int c = 0; c < added; c++)
+        {
+            Ids.Add(0);
+            Positions.Add(c);
+            Origin.Add((-1, c));
+        }
+        if (added > 0) Segments.Add(added);
+        while (TrainedRows.Count < trained)
+        {
+            TrainedRows.Add(-1);
+            TrainedTargets.Add(-1);
+        }
+    }
 }

@@ -15,6 +15,7 @@ public sealed class LanguageModelTask : ITrainingTask, IDisposable
     private readonly IReadOnlyList<TokenRow> _heldOut;
     private readonly List<TokenRow> _samples = [];
     private readonly UnpaddedRows _unpadded = new();
+    private readonly RecordedBatches? _recorded;
     private TokenBatch? _batch;
 
     /// <summary>Joins a model and its data.</summary>
@@ -24,6 +25,7 @@ public sealed class LanguageModelTask : ITrainingTask, IDisposable
         for (int i = 0; i < rows.Count; i++)
             if (rows[i].TrainedTokens == 0) throw new LoraNetException($"Training row {i + 1} has no trained token: all labels are masked.", "Remove the row, or raise --max-length if its answer was cut off.");
         (_model, _rows, _heldOut) = (model, rows, heldOut ?? []);
+        if (model.Backend.CanRecord && model.CanRecord) _recorded = new RecordedBatches(model);
     }
 
     /// <inheritdoc/>
@@ -34,6 +36,9 @@ public sealed class LanguageModelTask : ITrainingTask, IDisposable
 
     /// <inheritdoc/>
     public bool HasHeldOut => _heldOut.Count > 0;
+
+    /// <summary>Micro-batches so far that replayed recorded work, on backends that record.</summary>
+    public int ReplayedBatches => _recorded?.Replays ?? 0;
 
     /// <inheritdoc/>
     public int TrainedCount(int row) => _rows[row].TrainedTokens;
@@ -48,17 +53,21 @@ public sealed class LanguageModelTask : ITrainingTask, IDisposable
             _samples.AddRange(_rows[row].Rows);
             longest = Math.Max(longest, _rows[row].Length);
         }
+        if (_recorded is not null)
+        {
+            BatchSizes sizes = _recorded.Accumulate(tape, _samples, context, gradScale, lossSum, before);
+            return sizes with { Padded = (long)rows.Length * longest };
+        }
         // Batches of one shape follow one another when rows are packed or of equal length: the next one moves into the last one's tensors.
         TokenBatch batch = _batch = TokenBatch.Replace(_batch, _model.Backend, _samples, _unpadded, _model.Options.VocabularySize);
         _model.AccumulateLoss(tape, batch, context, gradScale, lossSum, before.Tokens, before.Trained);
-        // The batch's tensors must outlive the queued work.
-        _model.Backend.Synchronize();
         return new BatchSizes(batch.Tokens, batch.TrainedTokens, (long)rows.Length * longest);
     }
 
-    /// <summary>Frees the last batch.</summary>
+    /// <summary>Frees the last batch and what was recorded.</summary>
     public void Dispose()
     {
+        _recorded?.Dispose();
         _batch?.Dispose();
         _batch = null;
     }

@@ -24,6 +24,7 @@ public sealed partial class LoraTrainer : IDisposable
     private readonly ForwardContext _context;
     private readonly ILogger _logger;
     private string? _dataHash;
+    private bool _rehearsed;
 
     /// <summary>Prepares a run; nothing is trained yet.</summary>
     /// <param name="model">The model with an active, trainable adapter.</param>
@@ -165,6 +166,8 @@ public sealed partial class LoraTrainer : IDisposable
         int trained = 0;
         foreach (int row in rows) trained += _task.TrainedCount(row);
         _context.Step = (uint)step;
+        if (!_rehearsed) Optimizer.Rehearse(_lossSum);
+        _rehearsed = true;
         Optimizer.ZeroGradients();
         backend.Zero(_lossSum);
         BatchSizes sizes = default;

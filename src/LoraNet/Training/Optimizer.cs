@@ -43,6 +43,13 @@ public sealed class Optimizer : IDisposable
     /// <summary>Zeroes all gradients.</summary>
     public void ZeroGradients() => _backend.ZeroAll(_gradients);
 
+    /// <summary>Has the update's kernels compiled and its memory reserved before they are needed; changes nothing.</summary>
+    public void Rehearse(Tensor lossSum) => _backend.Rehearse(() =>
+    {
+        ZeroGradients();
+        Queue(0, lossSum);
+    });
+
     /// <summary>
     /// One update. Clip factor and skip flag stay on the device; the returned norm is read after the update.
     /// </summary>
@@ -50,6 +57,16 @@ public sealed class Optimizer : IDisposable
     /// <param name="lossSum">Sum of the step's losses; a non-finite value skips the update.</param>
     /// <returns>The gradient norm before clipping, and whether the update was applied.</returns>
     public (double GradientNorm, bool Applied) Step(double learningRate, Tensor lossSum)
+    {
+        Queue(learningRate, lossSum);
+        Span<float> stats = stackalloc float[3];
+        _backend.Download(_stats, stats);
+        bool applied = stats[2] != 0;
+        if (applied) Updates++;
+        return (stats[0], applied);
+    }
+
+    private void Queue(double learningRate, Tensor lossSum)
     {
         _backend.GradientNorm(_gradients, (float)_options.MaxGradNorm, lossSum, _stats);
         for (int i = 0; i < _tensors.Count; i++)
@@ -59,11 +76,6 @@ public sealed class Optimizer : IDisposable
             _tensors[i] = _tensors[i] with { LearningRate = (float)rate, WeightDecay = (float)_options.WeightDecay };
         }
         _backend.AdamW(_tensors, new AdamWSettings((float)_options.AdamBeta1, (float)_options.AdamBeta2, (float)_options.AdamEpsilon, Updates + 1), _stats);
-        Span<float> stats = stackalloc float[3];
-        _backend.Download(_stats, stats);
-        bool applied = stats[2] != 0;
-        if (applied) Updates++;
-        return (stats[0], applied);
     }
 
     /// <inheritdoc/>
