@@ -17,13 +17,13 @@ namespace LoraNet.CudaCheck;
 /// </summary>
 internal static class Golden
 {
-    public static int Run(string root, Func<DType, CudaBackend> open)
+    public static int Run(string root, Func<DType, CudaBackend> open, IReadOnlyList<DType> types)
     {
         int failures = 0;
         foreach (string folder in Directory.GetDirectories(root).Order(StringComparer.Ordinal))
         {
             if (!File.Exists(Path.Combine(folder, "adapter_trained", "adapter_config.json")) || folder.Contains("roberta", StringComparison.Ordinal)) continue;
-            foreach (DType type in (DType[])[DType.F32, DType.BF16])
+            foreach (DType type in types)
             {
                 try
                 {

@@ -1,4 +1,5 @@
 using LoraNet.Cuda;
+using LoraNet.Cuda.Ptx;
 using LoraNet.Cuda.Tests;
 using LoraNet.Tensors;
 
@@ -6,19 +7,25 @@ namespace LoraNet.CudaCheck;
 
 /// <summary>
 /// Checks and times the CUDA backend where there is a GPU but no SDK: publish self-contained, copy, run.
+/// <c>arch=sm80</c> has the kernels of an older card run, for every mode.
 /// <c>LoraNet.CudaCheck golden FOLDER | [conformance [cases [filter]]] | [time] | [simulate [cases [filter]]]</c>; without arguments conformance and timings.
 /// </summary>
 internal static class Program
 {
     private static int Main(string[] args)
     {
+        if (args.FirstOrDefault(a => a.StartsWith("arch=", StringComparison.Ordinal)) is { } arch)
+        {
+            s_arch = Enum.Parse<PtxArch>(arch[5..], ignoreCase: true);
+            args = [.. args.Where(a => a != arch)];
+        }
         string mode = args.Length > 0 ? args[0] : "all";
         int cases = args.Length > 1 && mode != "golden" ? int.Parse(args[1]) : 40;
         string filter = args.Length > 2 ? args[2] : "";
         foreach (CudaDeviceInfo d in CudaBackend.Devices())
             Console.WriteLine($"GPU {d.Index}: {d.Name}, {d.MemoryBytes / 1048576.0:N0} MiB, compute capability {d.ComputeMajor}.{d.ComputeMinor}");
         int failures = 0;
-        if (mode == "golden") return Math.Min(1, Golden.Run(args[1], type => Open(type)));
+        if (mode == "golden") return Math.Min(1, Golden.Run(args[1], Open, s_arch == PtxArch.Sm75 ? [DType.F16] : s_arch is not null ? [DType.BF16] : [DType.F32, DType.BF16]));
         if (mode == "simulate")
         {
             foreach (DType type in (DType[])[DType.F32, DType.BF16])
@@ -41,12 +48,14 @@ internal static class Program
         }
         if (mode is "all" or "conformance")
         {
-            foreach (DType type in (DType[])[DType.BF16, DType.F32, DType.F16]) failures += Conformance(Open(type), cases, filter);
+            foreach (DType type in s_arch == PtxArch.Sm75 ? (DType[])[DType.F16, DType.F32] : [DType.BF16, DType.F32, DType.F16]) failures += Conformance(Open(type), cases, filter);
         }
         return failures == 0 ? 0 : 1;
     }
 
-    private static CudaBackend Open(DType type) => CudaBackend.Create(new CudaBackendOptions { ComputeType = type });
+    private static PtxArch? s_arch;
+
+    private static CudaBackend Open(DType type) => CudaBackend.Create(new CudaBackendOptions { ComputeType = type, ForcedArch = s_arch });
 
     private static int Try(Action action)
     {

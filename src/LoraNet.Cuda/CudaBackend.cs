@@ -44,6 +44,7 @@ public sealed partial class CudaBackend : Backend
         if (options.ComputeType is { } asked) CheckComputeType(asked);
         ArgumentOutOfRangeException.ThrowIfNegative(options.DeviceIndex);
         CudaRuntime runtime = new(options.DeviceIndex);
+        runtime.Device.ForcedArch = options.ForcedArch;
         DType computeType = options.ComputeType ?? (runtime.Device.Major >= 8 ? DType.BF16 : DType.F16);
         return new CudaBackend(runtime, computeType);
     }
@@ -90,6 +91,9 @@ public sealed partial class CudaBackend : Backend
 
     /// <inheritdoc/>
     public override long PeakBytes => _peakBytes;
+
+    /// <inheritdoc/>
+    public override long AvailableBytes => _device is CudaRuntime runtime ? runtime.FreeBytes + _allocatedBytes : base.AvailableBytes;
 
     /// <inheritdoc/>
     public override nint AllocateMemory(long bytes)

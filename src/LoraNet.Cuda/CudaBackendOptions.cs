@@ -11,6 +11,9 @@ public sealed record CudaBackendOptions
     /// <summary>Element type of activations: BF16, F16 or F32; null takes BF16 where the card multiplies it in hardware
     /// (compute capability 8.0 and newer), else F16.</summary>
     public DType? ComputeType { get; init; }
+
+    /// <summary>For checks: generated kernels of an older target than the card's own.</summary>
+    internal Ptx.PtxArch? ForcedArch { get; init; }
 }
 
 /// <summary>An NVIDIA card that the driver shows.</summary>

@@ -70,6 +70,9 @@ public sealed class Arena : IDisposable
         tensor.Grad = null;
         tensor.Block = null;
         tensor.ViewOf = null;
+        tensor.Maker = null;
+        tensor.Rebuilders = 0;
+        tensor.Rebuilt = false;
         Live++;
     }
 
@@ -125,6 +128,14 @@ public sealed class Arena : IDisposable
     {
         if (tensor?.Home is not { } home) return;
         if (--tensor.SlotReferences == 0 && tensor.References == 0) home.Recycle(tensor);
+    }
+
+    /// <summary>Gives a tensor whose elements were let go memory again, with one reference and undefined contents.</summary>
+    internal static void Restore(Tensor tensor)
+    {
+        tensor.Block = tensor.Home!.TakeBlock(Math.Max(1, tensor.Bytes));
+        tensor.Address = tensor.Block.Address;
+        tensor.References = 1;
     }
 
     private void Recycle(Tensor tensor)

@@ -4,6 +4,9 @@ namespace LoraNet.Tensors;
 
 public abstract partial class Backend
 {
+    /// <summary>Memory that a run may use, what this backend holds already included.</summary>
+    public virtual long AvailableBytes => GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+
     /// <summary>A tensor outside any arena that lives until <see cref="Free"/>: parameters, moments, tables. Undefined contents.</summary>
     public Tensor Create(DType dtype, params ReadOnlySpan<int> shape)
     {

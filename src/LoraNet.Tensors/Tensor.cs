@@ -14,6 +14,11 @@ public sealed unsafe class Tensor
     internal Arena? Home;
     internal ArenaBlock? Block;
     internal Tensor? ViewOf;
+
+    // The recorded operation that can compute the elements again, and how many backwards still count on that.
+    internal Autograd.IRebuilds? Maker;
+    internal int Rebuilders;
+    internal bool Rebuilt;
     private int _d0, _d1, _d2, _d3;
 
     internal Tensor() { }

@@ -20,7 +20,7 @@ internal static class BenchCommand
 
     private static readonly IReadOnlyList<Setting> _settings =
     [
-        .. TrainSettings.Some("rank", "alpha", "target-modules", "use-rslora", "use-dora", "batch-size", "gradient-accumulation", "seed"), .. BackendFactory.Settings, .. TrainSettings.Some("profile"),
+        .. TrainSettings.Some("rank", "alpha", "target-modules", "use-rslora", "use-dora", "batch-size", "gradient-accumulation", "activations", "seed"), .. BackendFactory.Settings, .. TrainSettings.Some("profile"),
         new("sequence-length", SettingKind.Integer, "bench", "Tokens of a row.") { Default = "256" },
         new("steps", SettingKind.Integer, "bench", "Measured steps, after two that are left out.") { Default = "10" },
         new("masked", SettingKind.Number, "bench", "Share of tokens at the start of each row that is not trained.") { Default = "0" },
@@ -68,6 +68,7 @@ internal static class BenchCommand
             Schedule = ScheduleKind.Constant,
             LearningRate = 1e-4,
             Seed = seed,
+            Activations = SettingReaders.ReadTraining(values).Activations,
         });
         List<StepResult> results = [];
         double firstStep = 0;
@@ -93,7 +94,7 @@ internal static class BenchCommand
         [
             ["tokens per second", Format.Count(rate)],
             ["milliseconds a step", median.ToString("0.0", CultureInfo.InvariantCulture)],
-            ["peak memory", Format.Bytes(peak)],
+            ["peak memory", $"{Format.Bytes(peak)}, {Format.Bytes(trainer.Plan!.Total)} planned"],
             ["parameters", $"{Format.Count(adapter.ParameterCount)} of {Format.Count(model.BaseParameterCount)} trained"],
             ["first step done after", Format.Duration(firstStep / 1000)],
             ["managed memory allocated a step", Format.Bytes(allocated / milliseconds.Length)],
@@ -105,6 +106,7 @@ internal static class BenchCommand
             ["tokens_per_second"] = rate,
             ["milliseconds_per_step"] = median,
             ["peak_memory_bytes"] = peak,
+            ["planned_memory_bytes"] = trainer.Plan!.Total,
             ["trainable_parameters"] = adapter.ParameterCount,
             ["parameters"] = model.BaseParameterCount,
             ["loss_first"] = Number(results[0].Loss),

@@ -9,6 +9,8 @@ using LoraNet.Lora;
 using LoraNet.Models;
 using LoraNet.Models.Families;
 using LoraNet.Tensors;
+using LoraNet.Tensors.Autograd;
+using LoraNet.Training;
 
 namespace LoraNet.Cli.Commands;
 
@@ -46,10 +48,12 @@ internal static class PlanCommand
         IReadOnlyList<LoraTarget> targets = values.Switch("full") ? [] : AdapterBuilder.FindTargets(model, lora, warn: terminal.Warn);
         long parameters = model.BaseParameterCount, trained = values.Switch("full") ? parameters : Trained(model, lora, targets);
         double weightBytes = (quantization ?? "none") switch { "int8" => 1.03, "nf4" => 0.53, _ => 0 };
-        MemoryPlan plan = MemoryPlan.Of(model, targets, trained, (long)batch * length, device.ActivationBytes, weightBytes);
-        double flops = MemoryPlan.FlopsPerToken(model, targets, length), seconds = flops * batch * length / device.Flops;
+        IReadOnlyList<(Module Module, int Rank)> adapted = [.. targets.Select(t => (t.Module, t.Rank))];
+        ActivationChoice activations = SettingReaders.ReadTraining(values).Activations;
+        MemoryPlan plan = MemoryPlan.Of(model, adapted, trained, (long)batch * length, device.ActivationBytes, activations, device.Bytes, weightBytes);
+        double flops = MemoryPlan.FlopsPerToken(model, adapted, length), seconds = flops * batch * length / device.Flops;
         bool fits = plan.Total <= device.Bytes;
-        string? advice = fits ? null : Advice(model, targets, trained, batch, length, device, weightBytes, plan);
+        string? advice = fits ? null : Advice(model, adapted, trained, batch, length, device, weightBytes, plan);
 
         terminal.Heading($"{config.ModelType}, {Format.Count(parameters)} parameters{(preset is null ? "" : $", preset {preset.Name}")}");
         ShowTargets(terminal, model, targets);
@@ -61,7 +65,7 @@ internal static class PlanCommand
             ["adapter", Format.Bytes(plan.Adapters), "f32"],
             ["gradients", Format.Bytes(plan.Gradients), "f32"],
             ["AdamW moments", Format.Bytes(plan.Moments), "f32"],
-            ["activations", Format.Bytes(plan.Activations), $"{plan.Layers} layers of {Format.Bytes(plan.ActivationsPerLayer)}, {batch} x {length} tokens"],
+            ["activations", Format.Bytes(plan.Activations), $"{plan.Layers} layers of {Format.Bytes(plan.ActivationsPerLayer)}, {batch} x {length} tokens, {Kept(plan)}"],
             ["workspace", Format.Bytes(plan.Workspace), "gradients of one layer's activations"],
             ["logits chunk", Format.Bytes(plan.LogitsChunk), ""],
             ["total", Format.Bytes(plan.Total), ""],
@@ -88,6 +92,7 @@ internal static class PlanCommand
                 ["moments"] = plan.Moments,
                 ["activations"] = plan.Activations,
                 ["activations_per_layer"] = plan.ActivationsPerLayer,
+                ["layers_recomputed"] = plan.Recomputed,
                 ["workspace"] = plan.Workspace,
                 ["logits_chunk"] = plan.LogitsChunk,
                 ["total"] = plan.Total,
@@ -163,8 +168,11 @@ internal static class PlanCommand
         return count;
     }
 
+    private static string Kept(MemoryPlan plan) =>
+        plan.Recomputed > 0 ? $"{plan.Recomputed} of them computed again" : plan.Policy == ActivationPolicy.Keep ? "all kept" : "norms and gated activations computed again";
+
     // The largest batch that fits comes first, then shorter rows, then a quantised base, then a larger card.
-    private static string Advice(CausalLM model, IReadOnlyList<LoraTarget> targets, long trained, int batch, int length, PlanDevice device, double weightBytes, MemoryPlan plan)
+    private static string Advice(CausalLM model, IReadOnlyList<(Module Module, int Rank)> adapted, long trained, int batch, int length, PlanDevice device, double weightBytes, MemoryPlan plan)
     {
         for (int b = batch / 2; b >= 1; b /= 2)
             if (Fits(b, length, weightBytes)) return $"Use --batch-size {b} with --gradient-accumulation {(batch + b - 1) / b}.";
@@ -173,6 +181,6 @@ internal static class PlanCommand
         if (weightBytes == 0 && Fits(1, Math.Min(length, 512), 0.53)) return "Use --base-quantization nf4 with --batch-size 1.";
         return $"The weights alone take {Format.Bytes(plan.Weights)}: use a smaller model or a larger device.";
 
-        bool Fits(int b, int l, double bytes) => MemoryPlan.Of(model, targets, trained, (long)b * l, device.ActivationBytes, bytes).Total <= device.Bytes;
+        bool Fits(int b, int l, double bytes) => MemoryPlan.Of(model, adapted, trained, (long)b * l, device.ActivationBytes, ActivationChoice.Auto, device.Bytes, bytes).Total <= device.Bytes;
     }
 }

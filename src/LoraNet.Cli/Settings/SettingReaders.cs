@@ -65,6 +65,7 @@ internal static class SettingReaders
             Seed = (ulong)(v.Integer("seed") ?? 42),
             Shuffle = !v.Switch("no-shuffle"),
             EvalSteps = v.Integer("eval-steps") ?? 0,
+            Activations = Enum.Parse<ActivationChoice>(v.Text("activations") ?? "auto", ignoreCase: true),
             SaveSteps = v.Integer("save-steps") ?? 0,
             SaveTotalLimit = v.Integer("save-total-limit") ?? 0,
             EarlyStoppingPatience = v.Integer("early-stopping-patience") ?? 0,

@@ -39,8 +39,11 @@ internal sealed record CudaDevice
     /// <summary>The driver context in which modules are loaded and kernels are launched.</summary>
     public required nint Context { get; init; }
 
-    /// <summary>The PTX target that this card's kernels are written for.</summary>
-    public Ptx.PtxArch Arch => Ptx.PtxArchs.For(Major, Minor);
+    /// <summary>The PTX target that this card's kernels are written for: its own, unless an older one is forced for a check.</summary>
+    public Ptx.PtxArch Arch => ForcedArch ?? Ptx.PtxArchs.For(Major, Minor);
+
+    /// <summary>Has kernels of an older card run on this one, so that they are checked where that card is missing.</summary>
+    public Ptx.PtxArch? ForcedArch { get; set; }
 
     /// <summary>True when a driver is installed and shows at least one card that these kernels run on; never throws.</summary>
     public static bool IsAvailable(out string reason)

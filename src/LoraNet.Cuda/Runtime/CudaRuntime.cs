@@ -43,6 +43,16 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
 
     public override int GemmSide => 16;
 
+    /// <summary>Memory that nobody holds.</summary>
+    public long FreeBytes
+    {
+        get
+        {
+            Bind();
+            return CudaDevice.MemoryInfo().Free;
+        }
+    }
+
     /// <summary>Driver calls refer to the calling thread's context.</summary>
     public void Bind()
     {
@@ -60,7 +70,7 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
             (long free, long total) = CudaDevice.MemoryInfo();
             throw new LoraNetException(
                 $"Not enough memory on {Device.Name}: {Mebibytes(bytes)} more were asked for, {Mebibytes(free)} of {Mebibytes(total)} are free.",
-                "Use a smaller batch or sequence length, turn on gradient checkpointing, or close other programs on the GPU.");
+                "Use a smaller batch or sequence length, or --activations recompute, or close other programs on the GPU.");
         }
         CudaError.Check(result, "cuMemAlloc");
         return (nint)address;

@@ -1,10 +1,10 @@
 namespace LoraNet.Tensors.Autograd;
 
 /// <summary>Root-mean-square norm over groups of <c>w.Count</c> columns (whole rows, or each head of a row).</summary>
-public sealed class RmsNormOp : TapeNode
+public sealed class RmsNormOp : TapeNode, IRebuilds
 {
     private Tensor _x = null!, _w = null!, _rstd = null!;
-    private float _offset;
+    private float _eps, _offset;
 
     /// <summary>y = x·rstd ⊙ (w + offset); see <see cref="Backend.RmsNorm"/>. Trains w when it requires a gradient.</summary>
     public static Tensor Forward(Tape tape, Tensor x, Tensor w, float eps, float offset)
@@ -23,10 +23,20 @@ public sealed class RmsNormOp : TapeNode
             node.SaveSlot(x);
             node._w = w;
             node._rstd = node.Save(rstd);
-            node._offset = offset;
+            (node._eps, node._offset) = (eps, offset);
+            y.Maker = node;
         }
         Arena.Release(rstd);
         return y;
+    }
+
+    void IRebuilds.Rebuild(Tape tape, Tensor output)
+    {
+        int group = (int)_w.Count, rows = (int)(_x.Count / group);
+        Tensor xv = tape.Arena.View(_x, rows, group), yv = tape.Arena.View(output, rows, group);
+        tape.Backend.RmsNorm(xv, _w, _eps, _offset, yv, _rstd);
+        Arena.Release(xv);
+        Arena.Release(yv);
     }
 
     /// <inheritdoc/>

@@ -32,7 +32,7 @@ public sealed class ActivationOp : TapeNode
 }
 
 /// <summary>y = f(gate) ⊙ up: SwiGLU and GeGLU.</summary>
-public sealed class GatedActivationOp : TapeNode
+public sealed class GatedActivationOp : TapeNode, IRebuilds
 {
     private Tensor _gate = null!, _up = null!;
     private Activation _kind;
@@ -48,9 +48,12 @@ public sealed class GatedActivationOp : TapeNode
             node._gate = node.SaveSlot(node.Save(gate));
             node._up = node.SaveSlot(node.Save(up));
             node._kind = kind;
+            y.Maker = node;
         }
         return y;
     }
+
+    void IRebuilds.Rebuild(Tape tape, Tensor output) => tape.Backend.GatedActivate(_kind, _gate, _up, output);
 
     /// <inheritdoc/>
     public override void Backward(Tape tape, Tensor outputGradient)

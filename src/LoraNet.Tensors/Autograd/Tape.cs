@@ -23,10 +23,21 @@ public sealed class Tape
     public Backend Backend => Arena.Backend;
 
     /// <summary>Another tape over the same arena, kept for parts that go back before the rest does; empty between uses.</summary>
-    public Tape Inner => _inner ??= new Tape(Arena);
+    public Tape Inner
+    {
+        get
+        {
+            _inner ??= new Tape(Arena);
+            _inner.Policy = Policy;
+            return _inner;
+        }
+    }
 
     /// <summary>False while evaluating: nothing is recorded.</summary>
     public bool Recording { get; set; } = true;
+
+    /// <summary>What recorded operations keep.</summary>
+    public ActivationPolicy Policy { get; set; }
 
     /// <summary>Number of recorded operations.</summary>
     public int Count => _nodes.Count;

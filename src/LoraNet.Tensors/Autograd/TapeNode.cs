@@ -5,6 +5,7 @@ public abstract class TapeNode
 {
     private readonly List<Tensor> _values = [];
     private readonly List<Tensor> _slots = [];
+    private readonly List<Tensor> _rebuilt = [];
 
     /// <summary>The operation's output; its gradient arrives before <see cref="Backward"/> is called.</summary>
     public Tensor Output { get; internal set; } = null!;
@@ -20,6 +21,26 @@ public abstract class TapeNode
         return tensor;
     }
 
+    /// <summary>Keeps the elements of <paramref name="tensor"/> for the backward, or, where <see cref="Tape.Policy"/> says so and its operation
+    /// can, only the place in which <see cref="Load"/> computes them again.</summary>
+    protected internal Tensor SaveOrRebuild(Tape tape, Tensor tensor)
+    {
+        if (tape.Policy == ActivationPolicy.Keep || tensor.Maker is null) return Save(tensor);
+        tensor.Rebuilders++;
+        _rebuilt.Add(tensor);
+        return SaveSlot(tensor);
+    }
+
+    /// <summary>Makes sure that the elements of a tensor from <see cref="SaveOrRebuild"/> are there, until this backward ends.</summary>
+    protected void Load(Tape tape, Tensor tensor)
+    {
+        // Operations run back in reverse, so the maker has not been retired yet.
+        if (tensor.References > 0 || tensor.Rebuilders == 0) return;
+        Arena.Restore(tensor);
+        tensor.Rebuilt = true;
+        tensor.Maker!.Rebuild(tape, tensor);
+    }
+
     /// <summary>Keeps only the place for the gradient of <paramref name="tensor"/>, not its elements.</summary>
     protected internal Tensor SaveSlot(Tensor tensor)
     {
@@ -30,6 +51,14 @@ public abstract class TapeNode
 
     internal void ReleaseSaved()
     {
+        foreach (Tensor tensor in _rebuilt)
+        {
+            // The last backward that counts on the elements lets them go, if any backward asked for them.
+            if (--tensor.Rebuilders > 0 || !tensor.Rebuilt) continue;
+            tensor.Rebuilt = false;
+            Arena.Release(tensor);
+        }
+        _rebuilt.Clear();
         foreach (Tensor tensor in _values) Arena.Release(tensor);
         foreach (Tensor tensor in _slots) Arena.ReleaseSlot(tensor);
         _values.Clear();

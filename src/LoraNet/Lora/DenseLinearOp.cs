@@ -16,7 +16,7 @@ internal sealed class DenseLinearOp : TapeNode
         if (tape.Tracks(x) || tape.Tracks(w) || (b is not null && tape.Tracks(b)))
         {
             DenseLinearOp node = tape.Record<DenseLinearOp>(y);
-            node._x = node.SaveSlot(node.Save(x));
+            node._x = node.SaveSlot(node.SaveOrRebuild(tape, x));
             (node._w, node._b) = (w, b);
         }
         return y;
@@ -25,6 +25,7 @@ internal sealed class DenseLinearOp : TapeNode
     public override void Backward(Tape tape, Tensor outputGradient)
     {
         Backend backend = tape.Backend;
+        if (_w.RequiresGrad) Load(tape, _x);
         if (_w.RequiresGrad) backend.MatMul(MatMulKind.TN, outputGradient, _x, _w.Grad!, accumulate: true);
         if (_b is { RequiresGrad: true }) backend.ColumnSum(outputGradient, null, 1, _b.Grad!, accumulate: true);
         if (!_x.RequiresGrad) return;

@@ -78,7 +78,7 @@ internal sealed class DoraLinearOp : TapeNode
         if (node is not null)
         {
             node._linear = linear;
-            node._x = node.SaveSlot(node.Save(x));
+            node._x = node.SaveSlot(node.SaveOrRebuild(tape, x));
             node._trainedBias = baseBias is { RequiresGrad: true } ? baseBias : null;
             (node._rowOffset, node._training, node._collapsed) = (context.RowOffset, context.Training, collapsed);
         }
@@ -115,6 +115,7 @@ internal sealed class DoraLinearOp : TapeNode
             backend.MatMul(MatMulKind.NN, du, layer.B.Value, q, layer.Scaling);
             if (layer.A.Trainable)
             {
+                Load(tape, _x);
                 Tensor dropped = LoraLinearOp.Dropped(tape, _x, dropout, part.Key, _rowOffset);
                 backend.MatMul(MatMulKind.TN, q, dropped, layer.A.Gradient, accumulate: true);
                 Arena.Release(dropped);

@@ -58,7 +58,7 @@ internal sealed class LoraLinearOp : TapeNode
         if (node is not null)
         {
             node._linear = linear;
-            node._x = linear.Active.Count > 0 ? node.Save(x) : x;
+            node._x = linear.Active.Count > 0 ? node.SaveOrRebuild(tape, x) : x;
             node.SaveSlot(x);
             node._trainedBias = baseBias is { RequiresGrad: true } ? baseBias : null;
             node._rowOffset = context.RowOffset;
@@ -86,6 +86,7 @@ internal sealed class LoraLinearOp : TapeNode
             if (mask is not null) backend.ScaleRows(q, mask, q);
             if (layer.A.Trainable)
             {
+                Load(tape, _x);
                 Tensor dropped = Dropped(tape, _x, dropout, key, _rowOffset);
                 backend.MatMul(MatMulKind.TN, q, dropped, layer.A.Gradient, accumulate: true);
                 Arena.Release(dropped);

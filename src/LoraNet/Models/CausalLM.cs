@@ -56,6 +56,10 @@ public sealed class CausalLM : PretrainedModel
     /// <summary>The family's options.</summary>
     public DecoderOptions Options { get; }
 
+    /// <summary>Layers, from the first on, that keep only their input in a forward and compute the rest again in the backward.
+    /// Each saves the memory of its activations and costs one more forward of it.</summary>
+    public int RecomputedLayers { get; set; }
+
     /// <inheritdoc/>
     public override string? OutputHeadPath => _head.Path;
 
@@ -214,7 +218,14 @@ public sealed class CausalLM : PretrainedModel
             GatheredAdapters = rows is null ? null : context.Adapters?.Select(batch.HostTrainedRows),
         };
         Tensor h = Embed(tape, batch.Ids, batch.Positions, context);
-        for (int i = 0; i < _layers.Length; i++) h = _layers[i].Forward(tape, h, context, pass, i == _layers.Length - 1 ? rows : null);
+        for (int i = 0; i < _layers.Length; i++)
+        {
+            // Layers below the lowest adapter keep nothing anyway; the last one keeps little where rows are gathered.
+            bool again = i < RecomputedLayers && i < _layers.Length - 1 && tape.Recording && (h.RequiresGrad || _layers[i].Trains);
+            h = again
+                ? RecomputedLayerOp.Forward(tape, h, _layers[i], context, pass)
+                : _layers[i].Forward(tape, h, context, pass, i == _layers.Length - 1 ? rows : null);
+        }
         return DecoderLayer.Replace(h, _finalNorm.Forward(tape, h));
     }
 
@@ -318,6 +329,7 @@ public sealed class CausalLM : PretrainedModel
         string prefix = string.Format(System.Globalization.CultureInfo.InvariantCulture, names.Layer, index);
         int hidden = options.HiddenSize, queryWidth = options.Heads * options.HeadSize, keyWidth = options.KeyValueHeads * options.HeadSize;
         bool transposed = options.TransposedWeights;
+        int firstModule = Modules.Count;
         bool fused = names.FusedQueryKeyValue is not null;
         bool normed = options.QueryKeyNorm != QueryKeyNorm.None;
         bool perHead = options.QueryKeyNorm == QueryKeyNorm.PerHead;
@@ -347,6 +359,7 @@ public sealed class CausalLM : PretrainedModel
             FusedQueryKeyValue = qkv,
             Output = output,
             Mlp = mlp,
+            Modules = [.. Modules.Skip(firstModule)],
         };
 
         NormModule? OptionalNorm(string? name, int width) => name is null ? null : Norm($"{prefix}.{name}", width);

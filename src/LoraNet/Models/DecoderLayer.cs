@@ -36,6 +36,12 @@ internal sealed class DecoderLayer
     public required LinearModule Output { get; init; }
     public required IMlp Mlp { get; init; }
 
+    /// <summary>True when something of the layer is trained.</summary>
+    public bool Trains => Modules.Any(static m => (m is LinearModule linear && Lora.LoraLinearOp.AnyTrainable(linear)) || m.Tensors.Any(static t => t.Override is { Trainable: true }));
+
+    /// <summary>Modules of the layer, those of its feed-forward part included.</summary>
+    public required IReadOnlyList<Module> Modules { get; init; }
+
     /// <summary>Runs the layer; takes over the caller's reference to <paramref name="h"/>.</summary>
     /// <param name="tape">Records the operations.</param>
     /// <param name="h">[tokens, hidden].</param>

@@ -38,6 +38,13 @@ public sealed class ClassificationTask(SequenceClassifier model, IReadOnlyList<C
     }
 
     /// <inheritdoc/>
+    public MemoryPlan? Plan(Tape tape, TrainingOptions options, long trained)
+    {
+        if (options.Activations is ActivationChoice.Selective or ActivationChoice.Recompute) tape.Policy = ActivationPolicy.Selective;
+        return null;
+    }
+
+    /// <inheritdoc/>
     public EvaluationResult EvaluateHeldOut(int batchSize, Arena arena)
     {
         ClassificationResult result = Evaluator.Evaluate(model, _heldOut, batchSize, arena);

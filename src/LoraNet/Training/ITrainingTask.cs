@@ -30,6 +30,10 @@ public interface ITrainingTask
     /// <returns>The micro-batch's sizes.</returns>
     BatchSizes Accumulate(Tape tape, ReadOnlySpan<int> rows, ForwardContext context, float gradScale, Tensor lossSum, BatchSizes before);
 
+    /// <summary>Decides, before the first step, what its forward keeps.</summary>
+    /// <returns>The plan, or null where memory is not planned.</returns>
+    MemoryPlan? Plan(Tape tape, TrainingOptions options, long trained);
+
     /// <summary>Mean loss of the held-out rows, without dropout.</summary>
     EvaluationResult EvaluateHeldOut(int batchSize, Arena arena);
 

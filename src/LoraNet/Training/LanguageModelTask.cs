@@ -64,6 +64,17 @@ public sealed class LanguageModelTask : ITrainingTask, IDisposable
         return new BatchSizes(batch.Tokens, batch.TrainedTokens, (long)rows.Length * longest);
     }
 
+    /// <inheritdoc/>
+    public MemoryPlan? Plan(Tape tape, TrainingOptions options, long trained)
+    {
+        // The most a micro-batch can hold: the longest rows together.
+        long tokens = _rows.Select(r => (long)r.Length).OrderDescending().Take(options.BatchSize).Sum();
+        MemoryPlan plan = MemoryPlan.Of(_model, MemoryPlan.Adapted(_model), trained, tokens, _model.Backend.ComputeType.Size(), options.Activations, _model.Backend.AvailableBytes);
+        tape.Policy = plan.Policy;
+        _model.RecomputedLayers = plan.Recomputed;
+        return plan;
+    }
+
     /// <summary>Frees the last batch and what was recorded.</summary>
     public void Dispose()
     {

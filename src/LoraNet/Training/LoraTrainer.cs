@@ -83,6 +83,7 @@ public sealed partial class LoraTrainer : IDisposable
         Schedule = new LearningRateSchedule(options.Schedule, options.LearningRate, warmup, TotalSteps);
         _arena = new Arena(model.Backend);
         _tape = new Tape(_arena);
+        Plan = task.Plan(_tape, options, parameters.Sum(p => p.Value.Count));
         _lossSum = model.Backend.Create(model.Backend.ParameterType, 1);
         _context = new ForwardContext { Training = true, Seed = options.Seed };
     }
@@ -119,6 +120,9 @@ public sealed partial class LoraTrainer : IDisposable
 
     /// <summary>Where the run stands; restored by <see cref="CheckpointStore"/>.</summary>
     public TrainerState State { get; set; } = new();
+
+    /// <summary>Planned memory and what the steps keep, or null where the task does not plan.</summary>
+    public MemoryPlan? Plan { get; }
 
     /// <summary>Bytes of step buffers.</summary>
     public long ArenaBytes => _arena.ReservedBytes;

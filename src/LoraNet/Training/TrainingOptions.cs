@@ -35,6 +35,8 @@ public sealed record TrainingOptions
     public ulong Seed { get; init; } = 42;
     /// <summary>Shuffle each epoch.</summary>
     public bool Shuffle { get; init; } = true;
+    /// <summary>What is kept of the forward for the backward.</summary>
+    public ActivationChoice Activations { get; init; }
     /// <summary>Evaluate every so many steps; 0 only at the end.</summary>
     public int EvalSteps { get; init; }
     /// <summary>Write a checkpoint every so many steps; 0 for none.</summary>
