@@ -46,6 +46,12 @@ public sealed class Arena : IDisposable
         return tensor;
     }
 
+    /// <summary>A tensor like <paramref name="saved"/> with undefined contents: in the same memory when the caller holds the only
+    /// reference to its elements, which are lost then.</summary>
+    internal Tensor TakeOver(Tensor saved) => saved.References == 1 && saved.Block is not null
+        ? View(saved, saved.Rows, saved.Columns)
+        : Rent(saved.DType, saved.Rows, saved.Columns);
+
     /// <summary>The same elements under another shape; holds a reference to <paramref name="tensor"/>. Not tracked.</summary>
     public Tensor View(Tensor tensor, params ReadOnlySpan<int> shape)
     {

@@ -66,6 +66,8 @@ public sealed class SettingsTests
     public void TheSchemaInTheDocsIsCurrent()
     {
         string path = Path.Combine(TestData.Root, "docs", "recipe.schema.json");
+        // After a new setting: LORANET_WRITE_SCHEMA=1 dotnet test tests/LoraNet.Cli.Tests --filter TheSchemaInTheDocsIsCurrent
+        if (Environment.GetEnvironmentVariable("LORANET_WRITE_SCHEMA") == "1") File.WriteAllText(path, RecipeSchema.Write());
         Assert.Equal(RecipeSchema.Write(), File.ReadAllText(path).ReplaceLineEndings("\n"));
     }
 

@@ -50,7 +50,7 @@ internal static class PlanCommand
         double weightBytes = (quantization ?? "none") switch { "int8" => 1.03, "nf4" => 0.53, _ => 0 };
         IReadOnlyList<(Module Module, int Rank)> adapted = [.. targets.Select(t => (t.Module, t.Rank))];
         ActivationChoice activations = SettingReaders.ReadTraining(values).Activations;
-        MemoryPlan plan = MemoryPlan.Of(model, adapted, trained, (long)batch * length, device.ActivationBytes, activations, device.Bytes, weightBytes);
+        MemoryPlan plan = MemoryPlan.Of(model, adapted, trained, (long)batch * length, device.ActivationBytes, device.IsHost, activations, device.Bytes, weightBytes);
         double flops = MemoryPlan.FlopsPerToken(model, adapted, length), seconds = flops * batch * length / device.Flops;
         bool fits = plan.Total <= device.Bytes;
         string? advice = fits ? null : Advice(model, adapted, trained, batch, length, device, weightBytes, plan);
@@ -169,7 +169,12 @@ internal static class PlanCommand
     }
 
     private static string Kept(MemoryPlan plan) =>
-        plan.Recomputed > 0 ? $"{plan.Recomputed} of them computed again" : plan.Policy == ActivationPolicy.Keep ? "all kept" : "norms and gated activations computed again";
+        plan.Recomputed > 0 ? $"{plan.Recomputed} of them computed again" : plan.Policy switch
+        {
+            ActivationPolicy.Keep => "all kept",
+            ActivationPolicy.Norms => "norms computed again",
+            _ => "norms and gated activations computed again",
+        };
 
     // The largest batch that fits comes first, then shorter rows, then a quantised base, then a larger card.
     private static string Advice(CausalLM model, IReadOnlyList<(Module Module, int Rank)> adapted, long trained, int batch, int length, PlanDevice device, double weightBytes, MemoryPlan plan)
@@ -181,6 +186,6 @@ internal static class PlanCommand
         if (weightBytes == 0 && Fits(1, Math.Min(length, 512), 0.53)) return "Use --base-quantization nf4 with --batch-size 1.";
         return $"The weights alone take {Format.Bytes(plan.Weights)}: use a smaller model or a larger device.";
 
-        bool Fits(int b, int l, double bytes) => MemoryPlan.Of(model, adapted, trained, (long)b * l, device.ActivationBytes, ActivationChoice.Auto, device.Bytes, bytes).Total <= device.Bytes;
+        bool Fits(int b, int l, double bytes) => MemoryPlan.Of(model, adapted, trained, (long)b * l, device.ActivationBytes, device.IsHost, ActivationChoice.Auto, device.Bytes, bytes).Total <= device.Bytes;
     }
 }

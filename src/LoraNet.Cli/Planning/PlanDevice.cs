@@ -5,7 +5,8 @@ namespace LoraNet.Cli.Planning;
 /// <param name="Bytes">Usable memory.</param>
 /// <param name="Flops">Floating-point operations per second of matrix products in training, an estimate; 0 when not known.</param>
 /// <param name="ActivationBytes">Bytes of an activation.</param>
-internal sealed record PlanDevice(string Name, long Bytes, double Flops, int ActivationBytes)
+/// <param name="IsHost">True for a CPU.</param>
+internal sealed record PlanDevice(string Name, long Bytes, double Flops, int ActivationBytes, bool IsHost = false)
 {
     // Makers' memory sizes less what the driver keeps, and dense tensor-core peaks (fp16 on T4, bf16 else) times a share that training reaches.
     private static readonly Dictionary<string, PlanDevice> _gpus = new()
@@ -44,6 +45,6 @@ internal sealed record PlanDevice(string Name, long Bytes, double Flops, int Act
             best = Math.Min(best, watch.Elapsed.TotalSeconds);
         }
         foreach (Tensors.Tensor t in new[] { a, b, c }) Tensors.Arena.Release(t);
-        return new PlanDevice(backend.Name, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, 2.0 * Size * Size * Size / best * 0.7, 4);
+        return new PlanDevice(backend.Name, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, 2.0 * Size * Size * Size / best * 0.7, 4, IsHost: true);
     }
 }

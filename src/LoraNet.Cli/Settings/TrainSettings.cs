@@ -63,7 +63,7 @@ internal static class TrainSettings
         new("base-quantization", SettingKind.Choice, Device, "How the frozen weights are kept.") { Choices = ["none", "int8", "nf4"], Default = "none" },
         new("threads", SettingKind.Integer, Device, "Worker threads; all cores when not given."),
         new("low-memory", SettingKind.Switch, Device, "Read weights from the mapped files instead of packed copies: less memory, a little slower."),
-        new("activations", SettingKind.Choice, Device, "What the backward finds and what it computes again: less memory for some time.") { Choices = ["auto", "keep", "selective", "recompute"], RecipeAliases = ["activation_policy"], Default = "auto" },
+        new("activations", SettingKind.Choice, Device, "What the backward finds and what it computes again: less memory for some time.") { Choices = ["auto", "keep", "norms", "selective", "recompute"], RecipeAliases = ["activation_policy"], Default = "auto" },
         new("profile", SettingKind.Switch, Device, "Print where the time went."),
     ];
 

@@ -30,6 +30,8 @@ public sealed class RmsNormOp : TapeNode, IRebuilds
         return y;
     }
 
+    ActivationPolicy IRebuilds.From => ActivationPolicy.Norms;
+
     void IRebuilds.Rebuild(Tape tape, Tensor output)
     {
         int group = (int)_w.Count, rows = (int)(_x.Count / group);

@@ -53,12 +53,15 @@ public sealed class GatedActivationOp : TapeNode, IRebuilds
         return y;
     }
 
+    ActivationPolicy IRebuilds.From => ActivationPolicy.Selective;
+
     void IRebuilds.Rebuild(Tape tape, Tensor output) => tape.Backend.GatedActivate(_kind, _gate, _up, output);
 
     /// <inheritdoc/>
     public override void Backward(Tape tape, Tensor outputGradient)
     {
-        Tensor dGate = tape.Rent(_gate.Rows, _gate.Columns), dUp = tape.Rent(_up.Rows, _up.Columns);
+        // Both gradients are as large as what they are computed from, which nothing else reads any more: they take its place.
+        Tensor dGate = tape.Arena.TakeOver(_gate), dUp = tape.Arena.TakeOver(_up);
         tape.Backend.GatedActivateBackward(_kind, outputGradient, _gate, _up, dGate, dUp);
         tape.AddGradient(_gate, dGate);
         tape.AddGradient(_up, dUp);

@@ -25,7 +25,7 @@ public abstract class TapeNode
     /// can, only the place in which <see cref="Load"/> computes them again.</summary>
     protected internal Tensor SaveOrRebuild(Tape tape, Tensor tensor)
     {
-        if (tape.Policy == ActivationPolicy.Keep || tensor.Maker is null) return Save(tensor);
+        if (tensor.Maker is not { } maker || tape.Policy < maker.From) return Save(tensor);
         tensor.Rebuilders++;
         _rebuilt.Add(tensor);
         return SaveSlot(tensor);

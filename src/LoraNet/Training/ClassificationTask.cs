@@ -40,7 +40,12 @@ public sealed class ClassificationTask(SequenceClassifier model, IReadOnlyList<C
     /// <inheritdoc/>
     public MemoryPlan? Plan(Tape tape, TrainingOptions options, long trained)
     {
-        if (options.Activations is ActivationChoice.Selective or ActivationChoice.Recompute) tape.Policy = ActivationPolicy.Selective;
+        tape.Policy = options.Activations switch
+        {
+            ActivationChoice.Selective or ActivationChoice.Recompute => ActivationPolicy.Selective,
+            ActivationChoice.Norms => ActivationPolicy.Norms,
+            _ => ActivationPolicy.Keep,
+        };
         return null;
     }
 

@@ -8,11 +8,14 @@ namespace LoraNet.Training;
 /// <summary>What is kept of a step's forward for its backward. Gradients do not depend on it.</summary>
 public enum ActivationChoice
 {
-    /// <summary>On a GPU <see cref="Selective"/>, on a CPU <see cref="Keep"/>; where the plan says that it does not fit, more is computed again.</summary>
+    /// <summary>On a GPU <see cref="Norms"/>, on a CPU <see cref="Keep"/>; where the plan says that it does not fit, more is computed again.</summary>
     Auto,
 
     /// <summary>Everything: the fastest by one or two percent.</summary>
     Keep,
+
+    /// <summary>All but the outputs of norms.</summary>
+    Norms,
 
     /// <summary>All but the outputs of norms and gated activations, which are cheap to compute again.</summary>
     Selective,
@@ -56,18 +59,20 @@ public sealed record MemoryPlan(
     /// <param name="trained">Trained values.</param>
     /// <param name="tokens">Tokens of a micro-batch.</param>
     /// <param name="activationBytes">4 on a CPU, 2 for 16-bit types on a GPU.</param>
+    /// <param name="onHost">True on a CPU.</param>
     /// <param name="choice">What is to be kept.</param>
     /// <param name="available">Bytes of memory, for <see cref="ActivationChoice.Auto"/>.</param>
     /// <param name="weightBytes">Bytes of a weight, or 0 for the stored type.</param>
     public static MemoryPlan Of(
-        CausalLM model, IReadOnlyList<(Module Module, int Rank)> adapted, long trained, long tokens, int activationBytes, ActivationChoice choice, long available, double weightBytes = 0)
+        CausalLM model, IReadOnlyList<(Module Module, int Rank)> adapted, long trained, long tokens, int activationBytes, bool onHost, ActivationChoice choice, long available, double weightBytes = 0)
     {
         if (choice != ActivationChoice.Auto)
         {
-            MemoryPlan asked = With(choice == ActivationChoice.Keep ? ActivationPolicy.Keep : ActivationPolicy.Selective);
+            MemoryPlan asked = With(choice switch { ActivationChoice.Keep => ActivationPolicy.Keep, ActivationChoice.Norms => ActivationPolicy.Norms, _ => ActivationPolicy.Selective });
             return choice == ActivationChoice.Recompute ? asked with { Recomputed = asked.Layers } : asked;
         }
-        MemoryPlan plan = With(model.Backend.IsHost ? ActivationPolicy.Keep : ActivationPolicy.Selective);
+        MemoryPlan plan = With(onHost ? ActivationPolicy.Keep : ActivationPolicy.Norms);
+        if (plan.Total > available) plan = With(ActivationPolicy.Norms);
         if (plan.Total > available) plan = With(ActivationPolicy.Selective);
         while (plan.Total > available && plan.Recomputed < plan.Layers) plan = plan with { Recomputed = plan.Recomputed + 1 };
         return plan;
@@ -97,11 +102,10 @@ public sealed record MemoryPlan(
         // Kept: both norms' inputs, q, k, v, attention's output, gate and up; where A is trained its input too, unless a norm or a gated
         // activation can write it again; and P of each adapted module.
         long perToken = 2L * o.HiddenSize + 2 * queries + 2 * keys + (o.GatedMlp ? 2 : 1) * intermediate;
-        bool keep = policy == ActivationPolicy.Keep;
-        if (keep && (Any(names.Query) || Any(names.Key) || Any(names.Value) || Any(names.FusedQueryKeyValue))) perToken += o.HiddenSize;
-        if (keep && (Any(names.Gate) || Any(names.Up) || Any(names.FusedGateUp))) perToken += o.HiddenSize;
-        if ((keep || !o.GatedMlp) && Any(names.Down)) perToken += intermediate;
-        long workspace = tokens * (4L * o.HiddenSize + (o.GatedMlp ? 3 : 2) * intermediate) * activationBytes;
+        if (policy == ActivationPolicy.Keep && (Any(names.Query) || Any(names.Key) || Any(names.Value) || Any(names.FusedQueryKeyValue))) perToken += o.HiddenSize;
+        if (policy == ActivationPolicy.Keep && (Any(names.Gate) || Any(names.Up) || Any(names.FusedGateUp))) perToken += o.HiddenSize;
+        if ((policy < ActivationPolicy.Selective || !o.GatedMlp) && Any(names.Down)) perToken += intermediate;
+        long workspace = tokens * (4L * o.HiddenSize + (o.GatedMlp ? 1 : 2) * intermediate) * activationBytes;
         int lowest = LowestLayer(model, adapted);
         long ranks = adapted.Sum(t => (long)t.Rank) / Math.Max(1, o.Layers);
         long weights = model.Modules.SelectMany(m => m.Tensors).DistinctBy(t => t.Source.Address)
