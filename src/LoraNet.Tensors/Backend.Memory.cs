@@ -32,6 +32,19 @@ public abstract partial class Backend
         return tensor;
     }
 
+    /// <summary>Entries [first, first + count) of the leading dimension of a tensor outside any arena, over the same memory; not to be freed.</summary>
+    public Tensor Slice(Tensor tensor, int first, int count)
+    {
+        if (first < 0 || count < 0 || first + (long)count > tensor[0]) throw new ArgumentOutOfRangeException(nameof(first));
+        int[] shape = tensor.GetShape();
+        long stride = tensor[0] == 0 ? 0 : tensor.Count / tensor[0];
+        shape[0] = count;
+        Tensor slice = new() { Backend = this, DType = tensor.DType };
+        slice.SetShape(shape);
+        slice.Address = tensor.Address + (nint)(first * stride * tensor.DType.Size());
+        return slice;
+    }
+
     /// <summary>Frees a tensor made by <see cref="Create(DType, ReadOnlySpan{int})"/>.</summary>
     public void Free(Tensor tensor)
     {

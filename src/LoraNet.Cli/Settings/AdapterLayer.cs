@@ -10,7 +10,7 @@ internal static class AdapterLayer
 {
     // These decide shapes or which modules there are; the stored tensors fix them.
     private static readonly string[] _fixed =
-        ["rank", "target-modules", "exclude-modules", "use-dora", "lora-bias", "bias", "modules-to-save", "rank-pattern", "layers-to-transform", "layers-pattern"];
+        ["rank", "target-modules", "target-parameters", "exclude-modules", "use-dora", "lora-bias", "bias", "modules-to-save", "rank-pattern", "layers-to-transform", "layers-pattern"];
 
     /// <summary>Adds the adapter's settings.</summary>
     /// <returns>What to change in the stored settings: dropout, alpha and the kind of scaling may differ.</returns>
@@ -49,6 +49,7 @@ internal static class AdapterLayer
             ["bias"] = config.Bias switch { BiasTraining.All => "all", BiasTraining.LoraOnly => "lora_only", _ => "none" },
         };
         if (config.TargetModules is { } target && target.ToString() is { Length: > 0 } names) text["target-modules"] = names;
+        if (config.TargetParameters.Count > 0) text["target-parameters"] = string.Join(',', config.TargetParameters);
         if (config.ExcludeModules is { } exclude) text["exclude-modules"] = exclude.ToString();
         if (config.ModulesToSave.Count > 0) text["modules-to-save"] = string.Join(',', config.ModulesToSave);
         if (config.RankPattern.Count > 0) text["rank-pattern"] = Json(config.RankPattern.Select(p => (p.Key, (double)p.Value)));

@@ -16,7 +16,9 @@ internal static class SettingReaders
             Rank = v.Integer("rank") ?? 16,
             Alpha = v.Number("alpha") ?? 32,
             Dropout = v.Number("dropout") ?? 0,
-            TargetModules = Selector(v, "target-modules") ?? ModuleSelector.AllLinearLayers,
+            // Naming parameters alone adapts nothing else, as in PEFT.
+            TargetModules = Selector(v, "target-modules") ?? (v.List("target-parameters") is null ? ModuleSelector.AllLinearLayers : ModuleSelector.Of()),
+            TargetParameters = v.List("target-parameters") ?? [],
             ExcludeModules = Selector(v, "exclude-modules"),
             UseRsLora = v.Switch("use-rslora"),
             UseDora = v.Switch("use-dora"),

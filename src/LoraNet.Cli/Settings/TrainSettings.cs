@@ -25,6 +25,7 @@ internal static class TrainSettings
         new("alpha", SettingKind.Number, Lora, "The adapter's output is scaled by alpha / r.") { RecipeAliases = ["lora_alpha"], Default = "32" },
         new("dropout", SettingKind.Number, Lora, "Probability of dropping an input of the adapter while training.") { RecipeAliases = ["lora_dropout"], Default = "0" },
         new("target-modules", SettingKind.List, Lora, "Adapted modules: names, 'all-linear', or 'regex:…' for the whole path.") { RecipeAliases = ["lora_target", "lora_target_modules"], Default = "all-linear" },
+        new("target-parameters", SettingKind.List, Lora, "Parameters adapted by name, for fused experts: mlp.experts.gate_up_proj,mlp.experts.down_proj."),
         new("exclude-modules", SettingKind.List, Lora, "Modules left out."),
         new("use-rslora", SettingKind.Switch, Lora, "Scale by alpha / √r."),
         new("use-dora", SettingKind.Switch, Lora, "Weight-decomposed LoRA."),

@@ -93,6 +93,7 @@ public sealed record PeftAdapterConfig
         LoraDropout = config.Dropout,
         TargetModules = config.TargetModules,
         ExcludeModules = config.ExcludeModules,
+        TargetParameters = config.TargetParameters.Count > 0 ? config.TargetParameters : null,
         Bias = config.Bias,
         LoraBias = config.LoraBias,
         UseRsLora = config.UseRsLora,
@@ -118,7 +119,6 @@ public sealed record PeftAdapterConfig
         if (InitChangesBase && InitLoraWeights is not ("pissa" or "olora"))
             throw new LoraNetException($"{source}: \"init_lora_weights\" is \"{InitLoraWeights}\", which changed the base weights, so A and B do not fit the base model in its folder.",
                 "Convert the adapter to plain LoRA in PEFT: save_pretrained(..., path_initial_model_for_weight_conversion=...).");
-        if (TargetParameters is not null) throw Unsupported("target_parameters");
         if (TrainableTokenIndices is not null) throw Unsupported("trainable_token_indices");
         if (EnsureWeightTying) throw Unsupported("ensure_weight_tying");
         LoraConfig config = new()
@@ -128,6 +128,7 @@ public sealed record PeftAdapterConfig
             Dropout = LoraDropout,
             TargetModules = TargetModules,
             ExcludeModules = ExcludeModules,
+            TargetParameters = TargetParameters ?? [],
             Bias = Bias,
             LoraBias = LoraBias,
             UseRsLora = UseRsLora,

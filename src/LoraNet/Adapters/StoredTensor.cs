@@ -17,7 +17,7 @@ internal sealed record StoredTensor(string Name, int[] Shape, Func<float[]> Get,
 {
     /// <summary>The tensors of an adapter, each name once.</summary>
     public static IEnumerable<StoredTensor> Of(LoraAdapter adapter) =>
-        adapter.Layers.Values.SelectMany(OfLayer).Concat(adapter.Overrides.Select(o => Plain(o.Copy))).DistinctBy(t => t.Name);
+        adapter.Layers.Values.SelectMany(OfLayer).Concat(adapter.Parts.SelectMany(p => p.Stored)).Concat(adapter.Overrides.Select(o => Plain(o.Copy))).DistinctBy(t => t.Name);
 
     /// <summary>[A; A₀] as stored.</summary>
     public static float[] JoinA(LoraLayer layer) => [.. layer.A.ToFile(), .. layer.Initial!.A.ToFile()];
@@ -60,5 +60,6 @@ internal sealed record StoredTensor(string Name, int[] Shape, Func<float[]> Get,
         return [down, up, .. layer.Parameters.Skip(2).Select(Plain)];
     }
 
-    private static StoredTensor Plain(Parameter p) => new(p.Name, p.FileShape, () => p.ToFile(), values => p.FromFile(values), p);
+    /// <summary>A parameter stored as it is.</summary>
+    public static StoredTensor Plain(Parameter p) => new(p.Name, p.FileShape, () => p.ToFile(), values => p.FromFile(values), p);
 }

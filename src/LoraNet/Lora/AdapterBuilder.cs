@@ -29,15 +29,18 @@ public static class AdapterBuilder
         ModuleSelector selector = config.TargetModules!;
         List<Module> candidates = [.. model.Modules.Where(m => m is LinearModule or EmbeddingModule)];
         List<LoraTarget> targets = [];
+        // Experts adapted through their stacked parameter are not adapted a second time by all-linear.
+        HashSet<Module> stacked = [.. ParameterTargets.Find(model, config).SelectMany(t => t.Weight.Parts).SelectMany(p => p)];
         foreach (Module module in candidates)
         {
-            bool selected = selector.AllLinear
-                ? module is LinearModule && module.Path != model.OutputHeadPath && !(config.ExcludeModules is { } exclude && ModuleMatcher.Selects(exclude, module.Path))
-                : ModuleMatcher.IsTarget(config, module.Path);
+            bool byParameter = module is LinearModule && ParameterTargets.Selects(config, module.Path + ".weight");
+            bool selected = byParameter || (selector.AllLinear
+                ? module is LinearModule && module.Path != model.OutputHeadPath && !stacked.Contains(module) && !(config.ExcludeModules is { } exclude && ModuleMatcher.Selects(exclude, module.Path))
+                : ModuleMatcher.IsTarget(config, module.Path));
             if (!selected || config.ModulesToSave.Any(entry => ModuleMatcher.IsUnderSaved(entry, module.Path))) continue;
-            int rank = ModuleMatcher.TryPattern(config.RankPattern, module.Path, out int r) ? r : config.Rank;
-            double alpha = ModuleMatcher.TryPattern(config.AlphaPattern, module.Path, out double a) ? a : config.Alpha;
-            targets.Add(new LoraTarget(module, rank, config.UseRsLora ? alpha / Math.Sqrt(rank) : alpha / rank));
+            if (stacked.Contains(module)) throw new LoraNetException($"'{module.Path}' is adapted twice: by target_modules and, through its stacked parameter, by target_parameters.", "Leave it out of one of them.");
+            (int rank, double scaling) = config.RankAndScaling(byParameter ? module.Path + ".weight" : module.Path);
+            targets.Add(new LoraTarget(module, rank, scaling));
         }
         CheckEntries(model, config, candidates, targets, strict, warn);
         return targets;
@@ -56,6 +59,7 @@ public static class AdapterBuilder
         config = Complete(model, config, strict);
         LoraAdapter adapter = new(name, config);
         foreach (LoraTarget target in targets) adapter.Add(CreateLayer(model, name, config, target, seed));
+        foreach (StackedTarget target in ParameterTargets.Find(model, config)) adapter.Add(ParameterTargets.Create(model.Backend, name, config, target, seed));
         AddSavedModules(model, config, adapter);
         AddBiases(model, config, targets, adapter);
         return adapter;
@@ -82,7 +86,7 @@ public static class AdapterBuilder
     /// <summary>Fills in what the model decides: default targets, the task of a new adapter, and a classifier's head, which PEFT always trains and saves.</summary>
     private static LoraConfig Complete(PretrainedModel model, LoraConfig config, bool isNew)
     {
-        if (config.TargetModules is null) config = config with { TargetModules = ModuleSelector.Of(model.DefaultTargets) };
+        if (config.TargetModules is null) config = config with { TargetModules = config.TargetParameters.Count > 0 ? ModuleSelector.Of() : ModuleSelector.Of(model.DefaultTargets) };
         if (isNew && model.TaskType != "CAUSAL_LM") config = config with { TaskType = model.TaskType };
         if (config.TaskType is "SEQ_CLS" or "TOKEN_CLS") config = config with { ModulesToSave = [.. config.ModulesToSave.Union(_classifierNames)] };
         return config;
@@ -178,7 +182,10 @@ public static class AdapterBuilder
         {
             Complain("exclude_modules", selector.ToString(), paths);
         }
-        List<string> adapted = [.. targets.Select(t => t.Module.Path)];
+        List<string> parameters = [.. ParameterTargets.Names(model)];
+        foreach (string entry in config.TargetParameters)
+            if (!parameters.Exists(p => ModuleMatcher.SelectsName(entry, p))) throw Unmatched("target_parameters", entry, parameters);
+        List<string> adapted = [.. targets.Select(t => t.Module.Path), .. parameters.Where(p => ParameterTargets.Selects(config, p))];
         foreach (string key in config.RankPattern.Select(p => p.Key))
             if (!adapted.Exists(p => ModuleMatcher.PatternMatches(key, p))) Complain("rank_pattern", key, adapted);
         foreach (string key in config.AlphaPattern.Select(p => p.Key))
@@ -186,7 +193,7 @@ public static class AdapterBuilder
         IEnumerable<string> saved = config.TaskType is "SEQ_CLS" or "TOKEN_CLS" ? config.ModulesToSave.Except(_classifierNames) : config.ModulesToSave;
         foreach (string entry in saved)
             if (!model.Modules.Any(m => ModuleMatcher.IsSaved(entry, m.Path))) Complain("modules_to_save", entry, model.Modules.Select(m => m.Path));
-        if (targets.Count == 0 && config.TargetModules.Names is not { Count: 0 })
+        if (adapted.Count == 0 && config.TargetModules.Names is not { Count: 0 })
             throw new LoraNetException($"target_modules '{config.TargetModules}' adapts no module of this {model.Config.ModelType} model.", $"Linear modules are: {string.Join(", ", LastNames(paths))}.");
 
         void Complain(string what, string entry, IEnumerable<string> among)

@@ -7,6 +7,7 @@ namespace LoraNet.Lora;
 public sealed class LoraAdapter : IDisposable
 {
     private readonly Dictionary<string, LoraLayer> _layers = [];
+    private readonly List<AdapterPart> _parts = [];
     private readonly List<(BaseTensor Tensor, Parameter Copy)> _overrides = [];
 
     /// <summary>Creates an adapter without layers.</summary>
@@ -21,17 +22,20 @@ public sealed class LoraAdapter : IDisposable
     /// <summary>True after a swap to smaller ranks: the tensors have rows and columns of zeros that the settings don't know of.</summary>
     public bool IsPadded { get; private set; }
 
-    /// <summary>Layers by module path.</summary>
+    /// <summary>Plain LoRA layers by module path.</summary>
     public IReadOnlyDictionary<string, LoraLayer> Layers => _layers;
+
+    /// <summary>What else it holds: LoRA over fused experts, or the layers of another method.</summary>
+    public IReadOnlyList<AdapterPart> Parts => _parts;
 
     /// <summary>Base tensors replaced by trainable copies while the adapter is active.</summary>
     public IReadOnlyList<(BaseTensor Tensor, Parameter Copy)> Overrides => _overrides;
 
     /// <summary>All parameters, layers in module order first.</summary>
-    public IEnumerable<Parameter> Parameters => _layers.Values.SelectMany(l => l.Parameters).Concat(_overrides.Select(o => o.Copy));
+    public IEnumerable<Parameter> Parameters => _layers.Values.SelectMany(l => l.Parameters).Concat(_parts.SelectMany(p => p.Parameters)).Concat(_overrides.Select(o => o.Copy));
 
     /// <summary>Number of trainable values.</summary>
-    public long ParameterCount => Parameters.Sum(p => p.Count);
+    public long ParameterCount => Parameters.Where(p => !p.Frozen).Sum(p => p.Count);
 
     /// <summary>
     /// Hot swap: takes the values and scalings of another adapter of the same model into this one's buffers, so that whatever
@@ -42,6 +46,7 @@ public sealed class LoraAdapter : IDisposable
     public void CopyFrom(LoraAdapter other)
     {
         // All checks come first: a refused swap leaves this adapter as it was.
+        if (_parts.Count + other._parts.Count > 0) throw Refused("fused experts and methods other than LoRA are not swapped");
         foreach ((string path, LoraLayer layer) in other._layers)
         {
             if (!_layers.TryGetValue(path, out LoraLayer? target))
@@ -89,6 +94,8 @@ public sealed class LoraAdapter : IDisposable
     }
 
     internal void Add(LoraLayer layer) => _layers.Add(layer.ModulePath, layer);
+
+    internal void Add(AdapterPart part) => _parts.Add(part);
 
     internal void Add(BaseTensor tensor, Parameter copy) => _overrides.Add((tensor, copy));
 

@@ -79,6 +79,8 @@ public sealed record LoraConfig
     public double Dropout { get; init; }
     /// <summary>Adapted modules; null takes the model family's default.</summary>
     public ModuleSelector? TargetModules { get; init; }
+    /// <summary>Parameters that are adapted by name, such as <c>mlp.experts.gate_up_proj</c> of fused experts; see <see cref="ParameterTargets"/>.</summary>
+    public IReadOnlyList<string> TargetParameters { get; init; } = [];
     /// <summary>Modules left out; wins over the target.</summary>
     public ModuleSelector? ExcludeModules { get; init; }
     /// <summary>Scaling alpha / √r (Kalajdzievski, 2023).</summary>
@@ -122,5 +124,18 @@ public sealed record LoraConfig
         if (UseDora && WeightInitializer.TakesFromBase(Init))
             throw new LoraNetException($"use_dora and the {Init} initialisation exclude each other: DoRA's magnitudes belong to the whole base weight.", "Choose one.");
         if (UseDora && LoraBias) throw new LoraNetException("use_dora and lora_bias exclude each other.", "Choose one.");
+        if (TargetParameters.Count > 0)
+        {
+            string? other = Dropout > 0 ? "dropout" : UseDora ? "use_dora" : LoraBias ? "lora_bias" : null;
+            if (other is not null) throw new LoraNetException($"target_parameters and {other} exclude each other.", $"Leave {other} out, or name modules in target_modules instead.");
+        }
+    }
+
+    /// <summary>Rank and scaling of the module or parameter at a path, by the patterns.</summary>
+    public (int Rank, double Scaling) RankAndScaling(string path)
+    {
+        int rank = ModuleMatcher.TryPattern(RankPattern, path, out int r) ? r : Rank;
+        double alpha = ModuleMatcher.TryPattern(AlphaPattern, path, out double a) ? a : Alpha;
+        return (rank, UseRsLora ? alpha / Math.Sqrt(rank) : alpha / rank);
     }
 }

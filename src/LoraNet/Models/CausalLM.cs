@@ -373,8 +373,13 @@ public sealed class CausalLM : PretrainedModel
         if (names.Router is { } router)
         {
             LinearModule gateway = Linear($"{prefix}.{router}", options.Experts, hidden);
-            IMlp[] experts = new IMlp[options.Experts];
+            GatedMlp[] experts = new GatedMlp[options.Experts];
             for (int e = 0; e < experts.Length; e++) experts[e] = Gated($"{prefix}.{string.Format(System.Globalization.CultureInfo.InvariantCulture, names.Expert, e)}");
+            if (names.StackedExperts is { } stacked)
+            {
+                StackedWeight gateUp = new("gate_up_proj", [.. experts.Select(e => e.Inputs)]), down = new("down_proj", [.. experts.Select(e => new[] { e.Down })]);
+                Register(new ExpertsModule($"{prefix}.{stacked}", [gateUp, down]));
+            }
             return new MixtureOfExperts(gateway, experts, options.ExpertsPerToken);
         }
         if (!options.GatedMlp)

@@ -139,6 +139,11 @@ internal interface IMlp
 /// <summary>down(act(gate(x)) ⊙ up(x)), with gate and up separate or fused side by side.</summary>
 internal sealed class GatedMlp(Activation activation, LinearModule? gate, LinearModule? up, LinearModule? fused, LinearModule down) : IMlp
 {
+    /// <summary>gate and up, or the layer that computes both.</summary>
+    public IReadOnlyList<LinearModule> Inputs => fused is not null ? [fused] : [gate!, up!];
+
+    public LinearModule Down => down;
+
     public Tensor Forward(Tape tape, Tensor x, ForwardContext context)
     {
         Tensor g, u;

@@ -56,6 +56,8 @@ public sealed record DecoderNames
     public string? Router { get; init; }
     /// <summary>Prefix of an expert, relative to the layer; <c>{0}</c> is its number. Gate, Up and Down are relative to it.</summary>
     public string Expert { get; init; } = "";
+    /// <summary>The name under which transformers holds all experts of a layer stacked, relative to the layer, or null.</summary>
+    public string? StackedExperts { get; init; }
     /// <summary>Final norm.</summary>
     public string FinalNorm { get; init; } = "model.norm";
     /// <summary>Output head.</summary>

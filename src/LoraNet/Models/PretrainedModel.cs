@@ -202,7 +202,7 @@ public abstract class PretrainedModel : IDisposable
         {
             LoraAdapter adapter = _adapters[name];
             string? obstacle = adapter.Layers.Values.Any(l => l.Magnitude is not null) ? "uses DoRA"
-                : adapter.Overrides.Count > 0 ? "trains whole modules or base biases" : null;
+                : adapter.Overrides.Count > 0 ? "trains whole modules or base biases" : adapter.Parts.Select(p => p.RowObstacle).FirstOrDefault(o => o is not null);
             if (obstacle is not null) throw new LoraNetException($"The adapter '{name}' {obstacle}, so it cannot be chosen row by row.", "Run its rows in a batch of their own with SetAdapter.");
         }
         Apply([.. _adapters.Keys.Where(used.Contains)]);
@@ -235,6 +235,7 @@ public abstract class PretrainedModel : IDisposable
                 }
                 else ((EmbeddingModule)_modules[path]).Active.Add(layer);
             }
+            foreach (AdapterPart part in adapter.Parts) part.Activate(this);
             foreach ((BaseTensor tensor, Parameter copy) in adapter.Overrides)
             {
                 if (tensor.Override is not null) throw new LoraNetException($"Two active adapters replace '{tensor.Name}'.", "Activate only one of them.");

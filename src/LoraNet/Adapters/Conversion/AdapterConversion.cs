@@ -19,6 +19,7 @@ public static class AdapterConversion
     {
         choice.Validate();
         if (adapter.Config.UseDora) throw new LoraNetException($"Adapter '{adapter.Name}' uses DoRA, whose change is not a product B·A.", "Merge it and extract a plain adapter instead.");
+        if (adapter.Parts.Count > 0) throw new LoraNetException($"Adapter '{adapter.Name}' has layers that are not plain LoRA ('{adapter.Parts[0].ModulePath}').", "Merge it and extract a plain adapter instead.");
         List<AdapterFactors> factors = [];
         foreach (LoraLayer layer in adapter.Layers.Values)
         {
@@ -41,6 +42,7 @@ public static class AdapterConversion
     public static void FoldRsLora(string source, string output)
     {
         PeftAdapterConfig config = AdapterConfigJson.Read(source);
+        if (config.TargetParameters is not null) throw new LoraNetException($"{source} uses target_parameters, whose tensors do not tell their rank.", "Use the adapter as it is.");
         if (!config.UseRsLora) throw new LoraNetException($"{source} does not use rsLoRA, so there is nothing to fold into alpha.", "Use the adapter as it is.");
         using SafetensorsFile file = SafetensorsFile.Open(Path.Combine(source, AdapterFile.TensorFileName));
         List<(string Path, double Alpha)> alphas = [];

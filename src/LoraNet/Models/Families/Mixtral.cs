@@ -14,6 +14,7 @@ internal static class Mixtral
             Gate = "w1",
             Up = "w3",
             Down = "w2",
+            StackedExperts = "mlp.experts",
         },
     };
 }
