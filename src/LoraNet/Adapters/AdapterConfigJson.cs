@@ -45,14 +45,18 @@ public static class AdapterConfigJson
     {
         JsonReader r = new(source, json);
         string type = r.String("peft_type") ?? throw new LoraNetException($"{source}: \"peft_type\" is missing, so this is not a PEFT adapter.", "Adapters of other tools must be converted to PEFT's format first.");
-        if (type != "LORA") throw r.Error("peft_type", $"is \"{type}\", but only LORA is supported");
+        if (!MethodJson.Types.Contains(type)) throw r.Error("peft_type", $"is \"{type}\", but only {string.Join(", ", MethodJson.Types)} are supported");
+        IReadOnlyList<string> own = MethodJson.Keys(type);
         foreach ((string key, JsonNode? node) in json)
-            if (!_known.Contains(key) && !_ignored.Contains(key) && IsActive(node)) throw r.Error(key, "is in use, which is not supported", "Without it the adapter would give other results than where it was made.");
+            if (!own.Contains(key) && !_known.Contains(key) && !_ignored.Contains(key) && IsActive(node)) throw r.Error(key, "is in use, which is not supported", "Without it the adapter would give other results than where it was made.");
+        MethodSettings? method = MethodJson.Read(type, r, Selector);
+        string dropout = MethodJson.DropoutKey(method);
         return new PeftAdapterConfig
         {
-            R = r.Int(1, 1 << 20, "r") ?? 8,
-            LoraAlpha = r.Number(-1e9, 1e9, "lora_alpha") ?? 8,
-            LoraDropout = r.Number(0, 1, "lora_dropout") is not double p ? 0 : p < 1 ? p : throw r.Error("lora_dropout", "is 1, but must be less"),
+            Method = method,
+            R = r.Int(1, 1 << 20, MethodJson.RankKey(method)) ?? MethodJson.DefaultRank(method),
+            LoraAlpha = r.Number(-1e9, 1e9, MethodJson.AlphaKey(method)) ?? 8,
+            LoraDropout = r.Number(0, 1, dropout) is not double p ? 0 : p < 1 ? p : throw r.Error(dropout, "is 1, but must be less"),
             TargetModules = Selector(r, "target_modules"),
             // PEFT takes an empty list here for "none".
             ExcludeModules = Selector(r, "exclude_modules") is { Names: not { Count: 0 } } exclude ? exclude : null,
@@ -69,7 +73,7 @@ public static class AdapterConfigJson
             UseDora = r.Bool("use_dora") ?? false,
             FanInFanOut = r.Bool("fan_in_fan_out") ?? false,
             ModulesToSave = Strings(r, "modules_to_save") ?? [],
-            RankPattern = [.. Pattern(r, "rank_pattern", static (o, key, node) => o.ToInt(key, node, 1, 1 << 20))],
+            RankPattern = method is AdaLoraSettings ? [] : [.. Pattern(r, "rank_pattern", static (o, key, node) => o.ToInt(key, node, 1, 1 << 20))],
             AlphaPattern = [.. Pattern(r, "alpha_pattern", static (o, key, node) => o.ToNumber(key, node, -1e9, 1e9))],
             LayersToTransform = Ints(r, "layers_to_transform"),
             LayersPattern = Strings(r, "layers_pattern"),

@@ -21,18 +21,22 @@ internal static class AdapterConfigWriter
             ["fan_in_fan_out"] = w => w.WriteBooleanValue(c.FanInFanOut),
             ["inference_mode"] = w => w.WriteBooleanValue(c.InferenceMode),
             ["init_lora_weights"] = w => WriteInit(w, c.InitLoraWeights),
-            ["lora_alpha"] = w => WriteNumber(w, c.LoraAlpha),
-            // A float even when 0, as Python writes it.
-            ["lora_dropout"] = w => w.WriteRawValue(c.LoraDropout == 0 ? "0.0" : Invariant(c.LoraDropout)),
             ["modules_to_save"] = w => WriteStrings(w, c.ModulesToSave.Count == 0 ? null : c.ModulesToSave),
-            ["peft_type"] = w => w.WriteStringValue("LORA"),
-            ["r"] = w => w.WriteNumberValue(c.R),
+            ["peft_type"] = w => w.WriteStringValue(c.Method?.PeftType ?? "LORA"),
             ["rank_pattern"] = w => WritePattern(w, c.RankPattern, static (w, r) => w.WriteNumberValue(r)),
             ["target_modules"] = w => WriteSelector(w, c.TargetModules),
             ["task_type"] = w => w.WriteStringValue(c.TaskType),
             ["use_dora"] = w => w.WriteBooleanValue(c.UseDora),
             ["use_rslora"] = w => w.WriteBooleanValue(c.UseRsLora),
         };
+        if (c.Method is not { HasRank: false })
+        {
+            keys[MethodJson.RankKey(c.Method)] = w => w.WriteNumberValue(c.R);
+            if (c.Method is not VeraSettings) keys[MethodJson.AlphaKey(c.Method)] = w => WriteNumber(w, c.LoraAlpha);
+        }
+        // A float even when 0, as Python writes it.
+        if (c.Method is not { HasDropout: false }) keys[MethodJson.DropoutKey(c.Method)] = w => w.WriteRawValue(c.LoraDropout == 0 ? "0.0" : Invariant(c.LoraDropout));
+        MethodJson.Write(c, keys, WriteNumber, WriteSelector);
         if (c.ExcludeModules is not null) keys["exclude_modules"] = w => WriteSelector(w, c.ExcludeModules);
         if (c.TargetParameters is not null) keys["target_parameters"] = w => WriteStrings(w, c.TargetParameters);
         if (c.LoraBias) keys["lora_bias"] = static w => w.WriteBooleanValue(true);

@@ -15,10 +15,13 @@ public static class AdapterTensors
     /// <summary>The prefix PEFT puts before module paths.</summary>
     public const string Prefix = "base_model.model.";
 
+    /// <summary>The prefix of what all layers share (VeRA's matrices).</summary>
+    public const string Root = "base_model.";
+
     /// <summary>Writes the file, atomically; refuses non-finite values.</summary>
     public static void Write(string path, LoraAdapter adapter)
     {
-        IEnumerable<SafetensorsEntry> entries = StoredTensor.Of(adapter).Select(t => SafetensorsEntry.FromSingles(Prefix + t.Name, t.Get(), t.Shape));
+        IEnumerable<SafetensorsEntry> entries = StoredTensor.Of(adapter).Select(t => SafetensorsEntry.FromSingles(t.Key, t.Get(), t.Shape));
         SafetensorsWriter.Write(path, entries, refuseNonFinite: true);
     }
 
@@ -27,7 +30,7 @@ public static class AdapterTensors
     public static void Read(string path, LoraAdapter adapter)
     {
         using SafetensorsFile file = SafetensorsFile.Open(path);
-        Dictionary<string, StoredTensor> wanted = StoredTensor.Of(adapter).ToDictionary(t => Prefix + t.Name);
+        Dictionary<string, StoredTensor> wanted = StoredTensor.Of(adapter).ToDictionary(t => t.Key);
         List<string> unexpected = [.. file.Tensors.Keys.Where(name => !wanted.ContainsKey(name) && !IsBaseCopy(name))];
         foreach ((string name, StoredTensor target) in wanted)
         {

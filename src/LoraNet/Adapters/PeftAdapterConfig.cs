@@ -8,13 +8,16 @@ namespace LoraNet.Adapters;
 /// </summary>
 public sealed record PeftAdapterConfig
 {
-    /// <summary><c>r</c>: the rank.</summary>
+    /// <summary>The method that <c>peft_type</c> names with its own settings; null for LORA.</summary>
+    public MethodSettings? Method { get; init; }
+
+    /// <summary><c>r</c> (<c>init_r</c> of AdaLoRA): the rank.</summary>
     public int R { get; init; } = 8;
 
-    /// <summary><c>lora_alpha</c>: the scaling is alpha / r, or alpha / √r with <see cref="UseRsLora"/>.</summary>
+    /// <summary><c>lora_alpha</c> (<c>alpha</c> of LoHa and LoKr): the scaling is alpha / r, or alpha / √r with <see cref="UseRsLora"/>.</summary>
     public double LoraAlpha { get; init; } = 8;
 
-    /// <summary><c>lora_dropout</c>: probability of dropping an input of A while training.</summary>
+    /// <summary><c>lora_dropout</c> (<c>vera_dropout</c>): probability of dropping an input of A while training.</summary>
     public double LoraDropout { get; init; }
 
     /// <summary><c>target_modules</c>: null for the model family's default.</summary>
@@ -88,6 +91,7 @@ public sealed record PeftAdapterConfig
     /// <param name="fanInFanOut">True if the adapted layers store their weights as [in, out] (GPT-2).</param>
     public static PeftAdapterConfig From(LoraConfig config, bool fanInFanOut = false) => new()
     {
+        Method = config.Method,
         R = config.Rank,
         LoraAlpha = config.Alpha,
         LoraDropout = config.Dropout,
@@ -104,8 +108,8 @@ public sealed record PeftAdapterConfig
         AlphaPattern = config.AlphaPattern,
         LayersToTransform = config.LayersToTransform,
         LayersPattern = config.LayersPattern,
-        // Trained A and B are stored as they are; how they began is of no use to a reader.
-        InitLoraWeights = config.Init == LoraInit.Gaussian ? "gaussian" : "true",
+        // Trained A and B are stored as they are; how they began is of no use to a reader, except that MiCA's B stays frozen.
+        InitLoraWeights = config.Init switch { LoraInit.Gaussian => "gaussian", LoraInit.Mica => "mica", _ => "true" },
         TaskType = config.TaskType,
         BaseModelNameOrPath = config.BaseModelNameOrPath,
     };
@@ -123,6 +127,7 @@ public sealed record PeftAdapterConfig
         if (EnsureWeightTying) throw Unsupported("ensure_weight_tying");
         LoraConfig config = new()
         {
+            Method = Method,
             Rank = R,
             Alpha = LoraAlpha,
             Dropout = LoraDropout,
@@ -143,6 +148,7 @@ public sealed record PeftAdapterConfig
                 "gaussian" => LoraInit.Gaussian,
                 "pissa" => LoraInit.Pissa,
                 "olora" => LoraInit.Olora,
+                "mica" => LoraInit.Mica,
                 _ => LoraInit.KaimingUniform,
             },
             TaskType = TaskType ?? "CAUSAL_LM",

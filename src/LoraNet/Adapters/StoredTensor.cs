@@ -15,6 +15,12 @@ namespace LoraNet.Adapters;
 /// <param name="Own">The parameter without the part taken from the base.</param>
 internal sealed record StoredTensor(string Name, int[] Shape, Func<float[]> Get, Action<float[]> Set, Parameter Own)
 {
+    /// <summary>What stands before the name in the file.</summary>
+    public string Root { get; init; } = AdapterTensors.Prefix;
+
+    /// <summary>The tensor's name in the file.</summary>
+    public string Key => Root + Name;
+
     /// <summary>The tensors of an adapter, each name once.</summary>
     public static IEnumerable<StoredTensor> Of(LoraAdapter adapter) =>
         adapter.Layers.Values.SelectMany(OfLayer).Concat(adapter.Parts.SelectMany(p => p.Stored)).Concat(adapter.Overrides.Select(o => Plain(o.Copy))).DistinctBy(t => t.Name);

@@ -58,11 +58,24 @@ public static class AdapterBuilder
         IReadOnlyList<LoraTarget> targets = FindTargets(model, config, strict, warn);
         config = Complete(model, config, strict);
         LoraAdapter adapter = new(name, config);
-        foreach (LoraTarget target in targets) adapter.Add(CreateLayer(model, name, config, target, seed));
+        if (config.Method is not null) AddMethod(model, config, targets, adapter, seed);
+        else foreach (LoraTarget target in targets) adapter.Add(CreateLayer(model, name, config, target, seed, strict));
         foreach (StackedTarget target in ParameterTargets.Find(model, config)) adapter.Add(ParameterTargets.Create(model.Backend, name, config, target, seed));
         AddSavedModules(model, config, adapter);
         AddBiases(model, config, targets, adapter);
         return adapter;
+    }
+
+    private static void AddMethod(PretrainedModel model, LoraConfig config, IReadOnlyList<LoraTarget> targets, LoraAdapter adapter, ulong seed)
+    {
+        MethodSettings method = config.Method!;
+        foreach (LoraTarget target in targets)
+            if (target.Module is not LinearModule) throw new LoraNetException($"{method.PeftType} adapts linear layers, not the embedding '{target.Module.Path}'.", "Leave the embedding out of target_modules, or use LoRA.");
+        if (targets.Count == 0) return;
+        AdapterPart? shared = method.CreateShared(model.Backend, adapter.Name, config, targets);
+        if (shared is not null) adapter.Add(shared);
+        foreach (LoraTarget target in targets)
+            adapter.Add(method.Create(new MethodContext(model.Backend, (LinearModule)target.Module, adapter.Name, config, target.Rank, target.Scaling, seed, shared)));
     }
 
     /// <summary>An adapter that trains every tensor of the model as a copy (full fine-tuning).</summary>
@@ -92,46 +105,51 @@ public static class AdapterBuilder
         return config;
     }
 
-    private static LoraLayer CreateLayer(PretrainedModel model, string name, LoraConfig config, LoraTarget target, ulong seed)
+    private static LoraLayer CreateLayer(PretrainedModel model, string name, LoraConfig config, LoraTarget target, ulong seed, bool isNew)
     {
         Backend backend = model.Backend;
         string path = target.Module.Path;
         int rank = target.Rank;
         if (target.Module is EmbeddingModule embedding)
         {
-            if (config.UseDora || config.LoraBias)
-                throw new LoraNetException($"{(config.UseDora ? "DoRA" : "lora_bias")} is not supported on the embedding '{path}'.", "Leave the embedding out of target_modules.");
+            string? obstacle = config.LoraBias ? "lora_bias" : config.Init is LoraInit.Mica or LoraInit.Eva ? $"The {config.Init} initialisation" : null;
+            if (obstacle is not null) throw new LoraNetException($"{obstacle} is not supported on the embedding '{path}'.", "Leave the embedding out of target_modules.");
             int vocabulary = embedding.Weight.Weight!.Rows, dim = embedding.Weight.Weight.Columns;
             (float[] a, float[] b) = LoraInitializer.Embedding(config.Init, vocabulary, dim, rank, seed, path);
-            return new LoraLayer(path, name, target.Scaling, 0,
+            LoraLayer table = new(path, name, target.Scaling, 0,
                 new Parameter(backend, path + ".lora_embedding_A", ParameterKind.LoraA, a, [vocabulary, rank], transposedOnDisk: true),
-                new Parameter(backend, path + ".lora_embedding_B", ParameterKind.LoraB, b, [dim, rank]), null, null);
+                new Parameter(backend, path + ".lora_embedding_B", ParameterKind.LoraB, b, [dim, rank]), null, Magnitude(dim));
+            if (config.UseDora) InitialiseMagnitude(table, tape => DoraEmbeddingOp.Norm(tape, embedding, table));
+            return table;
         }
         LinearModule linear = (LinearModule)target.Module;
         bool takes = WeightInitializer.TakesFromBase(config.Init);
-        (float[] down, float[] up) = takes
-            ? WeightInitializer.FromBase(config.Init, linear, rank, target.Scaling)
+        bool mica = config.Init == LoraInit.Mica;
+        (float[] down, float[] up) = takes ? WeightInitializer.FromBase(config.Init, linear, rank, target.Scaling)
+            : mica ? (new float[rank * linear.In], isNew ? WeightInitializer.MinorComponents(linear, rank) : new float[linear.Out * rank])
             : LoraInitializer.Linear(config.Init, linear.In, linear.Out, rank, seed, path);
         Parameter pa = new(backend, path + ".lora_A.weight", ParameterKind.LoraA, down, [rank, linear.In]);
-        Parameter pb = new(backend, path + ".lora_B.weight", ParameterKind.LoraB, up, [linear.Out, rank]);
+        Parameter pb = new(backend, path + ".lora_B.weight", ParameterKind.LoraB, up, [linear.Out, rank], frozen: mica);
         Parameter? bias = config.LoraBias ? new Parameter(backend, path + ".lora_B.bias", ParameterKind.LoraBias, new float[linear.Out], [linear.Out]) : null;
-        Parameter? magnitude = config.UseDora ? new Parameter(backend, path + ".lora_magnitude_vector", ParameterKind.Magnitude, new float[linear.Out], [linear.Out]) : null;
+        Parameter? magnitude = Magnitude(linear.Out);
         LoraLayer layer = new(path, name, target.Scaling, (float)config.Dropout, pa, pb, bias, magnitude)
         {
             Initial = takes ? new LoraLayer(path, name, -target.Scaling, 0, Frozen(pa, down), Frozen(pb, up), null, null) : null,
         };
-        if (magnitude is not null) InitialiseMagnitude(linear, layer);
+        if (magnitude is not null) InitialiseMagnitude(layer, tape => DoraLinearOp.Norm(tape, linear, layer));
         return layer;
+
+        Parameter? Magnitude(int count) => config.UseDora ? new Parameter(backend, path + ".lora_magnitude_vector", ParameterKind.Magnitude, new float[count], [count]) : null;
 
         Parameter Frozen(Parameter like, float[] values) => new(backend, like.Name + ".initial", like.Kind, values, like.FileShape);
     }
 
-    private static void InitialiseMagnitude(LinearModule linear, LoraLayer layer)
+    private static void InitialiseMagnitude(LoraLayer layer, Func<Tensors.Autograd.Tape, Tensor> measure)
     {
         // m starts as the norm of W + s·B·A, so that DoRA starts as the base model.
         using Arena arena = new(layer.A.Value.Backend);
         Tensors.Autograd.Tape tape = new(arena) { Recording = false };
-        Tensor norm = DoraLinearOp.Norm(tape, linear, layer);
+        Tensor norm = measure(tape);
         layer.A.Value.Backend.Scale(norm, 1, layer.Magnitude!.Value);
         Arena.Release(norm);
         layer.A.Value.Backend.Synchronize();

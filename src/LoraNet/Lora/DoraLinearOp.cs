@@ -105,7 +105,7 @@ internal sealed class DoraLinearOp : TapeNode
             Arena.Retain(du);
             if (part.G is not null)
             {
-                if (layer.Magnitude!.Trainable) MagnitudeGradient(tape, outputGradient, part);
+                if (layer.Magnitude!.Trainable) MagnitudeGradient(tape, outputGradient, part.U!, part.Norm!, layer.Magnitude);
                 Arena.Release(du);
                 du = tape.Rent(outputGradient.Rows, outputGradient.Columns);
                 backend.ScaleColumns(outputGradient, part.G, du);
@@ -165,13 +165,14 @@ internal sealed class DoraLinearOp : TapeNode
         return norm;
     }
 
-    private static void MagnitudeGradient(Tape tape, Tensor dy, Part part)
+    /// <summary>dm += Σ dy ⊙ u / n.</summary>
+    internal static void MagnitudeGradient(Tape tape, Tensor dy, Tensor u, Tensor norm, Parameter magnitude)
     {
         Backend backend = tape.Backend;
         Tensor sum = tape.Arena.Rent(backend.ParameterType, dy.Columns);
-        backend.ColumnSum(dy, part.U, 1, sum, accumulate: false);
-        backend.VectorBinary(divide: true, sum, part.Norm!, sum);
-        backend.Scale(sum, 1, part.Layer.Magnitude!.Gradient, accumulate: true);
+        backend.ColumnSum(dy, u, 1, sum, accumulate: false);
+        backend.VectorBinary(divide: true, sum, norm, sum);
+        backend.Scale(sum, 1, magnitude.Gradient, accumulate: true);
         Arena.Release(sum);
     }
 

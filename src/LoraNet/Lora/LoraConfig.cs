@@ -15,6 +15,10 @@ public enum LoraInit
     Pissa,
     /// <summary>The first r columns of W's QR decomposition move into the adapter (Büyükakyüz, 2024).</summary>
     Olora,
+    /// <summary>B = the left singular vectors of W with the smallest singular values, frozen; A = 0 (MiCA, 2026).</summary>
+    Mica,
+    /// <summary>A = the leading principal components of the module's inputs on training data, B = 0, ranks by explained variance (Paischer et al., 2024).</summary>
+    Eva,
     /// <summary>A and B from orthogonal subspaces, so that B·A = 0 though neither is zero; even ranks only.</summary>
     Orthogonal,
 }
@@ -79,6 +83,8 @@ public sealed record LoraConfig
     public double Dropout { get; init; }
     /// <summary>Adapted modules; null takes the model family's default.</summary>
     public ModuleSelector? TargetModules { get; init; }
+    /// <summary>Another method than LoRA, or null.</summary>
+    public MethodSettings? Method { get; init; }
     /// <summary>Parameters that are adapted by name, such as <c>mlp.experts.gate_up_proj</c> of fused experts; see <see cref="ParameterTargets"/>.</summary>
     public IReadOnlyList<string> TargetParameters { get; init; } = [];
     /// <summary>Modules left out; wins over the target.</summary>
@@ -123,12 +129,23 @@ public sealed record LoraConfig
             throw new LoraNetException("layers_pattern was given without layers_to_transform.", "Add --layers-to-transform.");
         if (UseDora && WeightInitializer.TakesFromBase(Init))
             throw new LoraNetException($"use_dora and the {Init} initialisation exclude each other: DoRA's magnitudes belong to the whole base weight.", "Choose one.");
+        if (UseDora && Init == LoraInit.Mica) throw new LoraNetException("use_dora and the Mica initialisation exclude each other.", "Choose one.");
         if (UseDora && LoraBias) throw new LoraNetException("use_dora and lora_bias exclude each other.", "Choose one.");
+        if (Method is not null) ValidateMethod(Method);
         if (TargetParameters.Count > 0)
         {
             string? other = Dropout > 0 ? "dropout" : UseDora ? "use_dora" : LoraBias ? "lora_bias" : null;
             if (other is not null) throw new LoraNetException($"target_parameters and {other} exclude each other.", $"Leave {other} out, or name modules in target_modules instead.");
         }
+    }
+
+    private void ValidateMethod(MethodSettings method)
+    {
+        string? other = UseDora ? "use_dora" : UseRsLora ? "use_rslora" : LoraBias ? "lora_bias" : TargetParameters.Count > 0 ? "target_parameters"
+            : Dropout > 0 && !method.HasDropout ? "dropout" : Bias != BiasTraining.None && !method.HasBias ? "bias"
+            : Init is not (LoraInit.KaimingUniform or LoraInit.Random) ? $"the {Init} initialisation" : null;
+        if (other is not null) throw new LoraNetException($"{method.PeftType} and {other} exclude each other.", $"Leave {other} out, or use LoRA.");
+        method.Validate(this);
     }
 
     /// <summary>Rank and scaling of the module or parameter at a path, by the patterns.</summary>

@@ -76,11 +76,15 @@ public sealed class LoraLayer : IDisposable
     /// <summary>‖W‖² per output row, cached for DoRA's norm; null until first used.</summary>
     internal Tensor? SquaredNorms { get; set; }
 
+    /// <summary>0, 1, 2 … over an embedding's table, for DoRA's norm; null until first used.</summary>
+    internal Tensor? TableRows { get; set; }
+
     /// <inheritdoc/>
     public void Dispose()
     {
         foreach (Parameter parameter in Parameters) parameter.Dispose();
         Initial?.Dispose();
         if (SquaredNorms is not null) SquaredNorms.Backend.Free(SquaredNorms);
+        if (TableRows is not null) TableRows.Backend.Free(TableRows);
     }
 }

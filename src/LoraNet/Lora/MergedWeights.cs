@@ -91,13 +91,15 @@ public sealed class MergedWeights : IWeightSource
             if (tensor.Override is { } copy) _changed[tensor.Name] = () => copy.ToFile();
         switch (module)
         {
-            case LinearModule { Active.Count: > 0 } linear:
+            case LinearModule linear when linear.Active.Count + linear.Methods.Count > 0:
                 List<LoraLayer> layers = [.. linear.Active];
-                _changed[linear.Weight.Name] = () => MergeLinear(linear, layers);
-                if (!layers.Exists(l => l.Bias is not null)) break;
+                List<MethodLayer> methods = [.. linear.Methods];
+                _changed[linear.Weight.Name] = () => MergeLinear(linear, layers, methods);
+                bool hasBias = layers.Exists(l => l.Bias is not null);
+                if (!hasBias && (linear.Bias is null || methods.Count == 0)) break;
                 if (linear.Bias is null)
                     throw new LoraNetException($"'{linear.Path}' has lora_bias but no bias of its own, so the adapter cannot be merged.", "Keep it as an adapter, or train without --lora-bias.");
-                _changed[linear.Bias.Name] = () => MergeBias(linear, layers);
+                _changed[linear.Bias.Name] = () => MergeBias(linear, layers, methods);
                 break;
             case EmbeddingModule { Active.Count: > 0 } embedding:
                 List<LoraLayer> tables = [.. embedding.Active];
@@ -106,7 +108,7 @@ public sealed class MergedWeights : IWeightSource
         }
     }
 
-    private static float[] MergeLinear(LinearModule linear, List<LoraLayer> layers)
+    private static float[] MergeLinear(LinearModule linear, List<LoraLayer> layers, List<MethodLayer> methods)
     {
         int outputs = linear.Out, inputs = linear.In;
         float[] original = linear.Weight.Source.ToArray();
@@ -142,14 +144,17 @@ public sealed class MergedWeights : IWeightSource
                 }
             });
         }
+        foreach (MethodLayer method in methods) method.MergeOutput(merged, outputs, inputs);
+        foreach (MethodLayer method in methods) method.MergeInput(merged, outputs, inputs);
         return linear.Weight.Transposed ? Parameter.Transpose(merged, outputs, inputs) : merged;
     }
 
-    private static float[] MergeBias(LinearModule linear, List<LoraLayer> layers)
+    private static float[] MergeBias(LinearModule linear, List<LoraLayer> layers, List<MethodLayer> methods)
     {
         float[] bias = linear.Bias!.Override?.ToFile() ?? linear.Bias.Source.ToArray();
         foreach (LoraLayer layer in layers)
             if (layer.Bias is not null) TensorPrimitives.MultiplyAdd(layer.Bias.ToFile(), layer.Scaling, bias, bias);
+        foreach (MethodLayer method in methods) method.MergeBias(bias);
         return bias;
     }
 
@@ -157,6 +162,7 @@ public sealed class MergedWeights : IWeightSource
     {
         int vocabulary = embedding.Weight.Weight!.Rows, dim = embedding.Weight.Weight.Columns;
         float[] merged = embedding.Weight.Source.ToArray();
+        float[] original = layers.Exists(l => l.Magnitude is not null) ? (float[])merged.Clone() : merged;
         foreach (LoraLayer layer in layers)
         {
             int rank = layer.Rank;
@@ -164,6 +170,11 @@ public sealed class MergedWeights : IWeightSource
             // In memory A is [vocabulary, r]; B [dim, r] is transposed so that whole rows are added.
             float[] a = layer.A.Value.Backend.Download(layer.A.Value);
             float[] bt = Parameter.Transpose(layer.B.ToFile(), dim, rank);
+            if (layer.Magnitude is not null)
+            {
+                MergeDoraTable(merged, original, a, bt, layer);
+                continue;
+            }
             Parallel.For(0, vocabulary, v =>
             {
                 Span<float> row = merged.AsSpan(v * dim, dim);
@@ -171,5 +182,28 @@ public sealed class MergedWeights : IWeightSource
             });
         }
         return merged;
+    }
+
+    /// <summary>merged += g ⊙ (W + s·(B·A)ᵀ) − W, where g is the magnitude over the norms of the columns, taken over the vocabulary.</summary>
+    private static void MergeDoraTable(float[] merged, float[] original, float[] a, float[] bt, LoraLayer layer)
+    {
+        int rank = layer.Rank, dim = bt.Length / rank, vocabulary = a.Length / rank;
+        float[] adapted = (float[])original.Clone();
+        double[] squares = new double[dim];
+        for (int v = 0; v < vocabulary; v++)
+        {
+            Span<float> row = adapted.AsSpan(v * dim, dim);
+            for (int r = 0; r < rank; r++) TensorPrimitives.MultiplyAdd(bt.AsSpan(r * dim, dim), layer.Scaling * a[v * rank + r], row, row);
+            for (int d = 0; d < dim; d++) squares[d] += (double)row[d] * row[d];
+        }
+        float[] magnitude = layer.Magnitude!.ToFile();
+        for (int v = 0; v < vocabulary; v++)
+        {
+            for (int d = 0; d < dim; d++)
+            {
+                int i = v * dim + d;
+                merged[i] += (float)(magnitude[d] / Math.Sqrt(squares[d]) * adapted[i]) - original[i];
+            }
+        }
     }
 }

@@ -21,6 +21,9 @@ public sealed class ForwardContext
     internal RowAdapters? Adapters { get; set; }
 
     /// <summary>The key of one layer's mask; not computed when nothing is dropped.</summary>
-    public DropoutKey DropoutKey(Lora.LoraLayer layer) =>
-        Training && layer.Dropout > 0 ? Tensors.DropoutKey.Create(Seed, layer.ModulePath, layer.Adapter, Step) : default;
+    public DropoutKey DropoutKey(Lora.LoraLayer layer) => DropoutKey(layer.ModulePath, layer.Adapter, layer.Dropout);
+
+    /// <summary>The key of the mask of an adapter's layer at a path.</summary>
+    public DropoutKey DropoutKey(string modulePath, string adapter, float dropout) =>
+        Training && dropout > 0 ? Tensors.DropoutKey.Create(Seed, modulePath, adapter, Step) : default;
 }

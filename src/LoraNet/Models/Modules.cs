@@ -44,11 +44,25 @@ public sealed class LinearModule : Module
     /// <summary>LoRA layers of the active adapters, in the order they were activated.</summary>
     public List<LoraLayer> Active { get; } = [];
 
+    /// <summary>Layers of active adapters of other methods.</summary>
+    public List<MethodLayer> Methods { get; } = [];
+
     /// <inheritdoc/>
     public override IEnumerable<BaseTensor> Tensors => Bias is null ? [Weight] : [Weight, Bias];
 
     /// <summary>y [M, out] for x [M, in], adapters included.</summary>
     public Tensor Forward(Tape tape, Tensor x, ForwardContext context)
+    {
+        if (Methods.Count == 0) return ForwardLora(tape, x, context);
+        Arena.Retain(x);
+        foreach (MethodLayer method in Methods) x = method.Input(tape, x);
+        Tensor y = ForwardLora(tape, x, context);
+        foreach (MethodLayer method in Methods) y = method.Output(tape, x, y, context);
+        Arena.Release(x);
+        return y;
+    }
+
+    private Tensor ForwardLora(Tape tape, Tensor x, ForwardContext context)
     {
         if (Weight.Override is not null) return DenseLinearOp.Forward(tape, x, Weight.Override.Value, Bias?.Vector);
         foreach (LoraLayer layer in Active)
@@ -113,5 +127,11 @@ public sealed class EmbeddingModule : Module
     public override IEnumerable<BaseTensor> Tensors => [Weight];
 
     /// <summary>y [M, dim] for ids [M].</summary>
-    public Tensor Forward(Tape tape, Tensor ids, ForwardContext? context = null) => LoraEmbeddingOp.Forward(tape, ids, this, context?.Adapters);
+    public Tensor Forward(Tape tape, Tensor ids, ForwardContext? context = null)
+    {
+        if (Weight.Override is null)
+            foreach (LoraLayer layer in Active)
+                if (layer.Magnitude is not null) return DoraEmbeddingOp.Forward(tape, ids, this);
+        return LoraEmbeddingOp.Forward(tape, ids, this, context?.Adapters);
+    }
 }

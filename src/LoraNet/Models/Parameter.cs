@@ -99,8 +99,11 @@ public sealed class Parameter : IDisposable
         }
     }
 
+    /// <summary>Another shape in files with the same values in the same order, such as [r, 1] for a vector; null for none.</summary>
+    public int[]? StoredShape { get; init; }
+
     /// <summary>Shape in files.</summary>
-    public int[] FileShape => Stacked > 1 ? [Value[0] / Stacked, Value[1] * Stacked] : TransposedOnDisk ? [Value[1], Value[0]] : Value.GetShape();
+    public int[] FileShape => StoredShape is not null ? StoredShape : Stacked > 1 ? [Value[0] / Stacked, Value[1] * Stacked] : TransposedOnDisk ? [Value[1], Value[0]] : Value.GetShape();
 
     /// <summary>The values (or the gradient) in file order, row-major in <see cref="FileShape"/>.</summary>
     public float[] ToFile(bool gradient = false)

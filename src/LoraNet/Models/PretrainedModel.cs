@@ -218,7 +218,11 @@ public abstract class PretrainedModel : IDisposable
     {
         foreach (Module module in _order)
         {
-            if (module is LinearModule linear) linear.Active.Clear();
+            if (module is LinearModule linear)
+            {
+                linear.Active.Clear();
+                linear.Methods.Clear();
+            }
             if (module is EmbeddingModule embedding) embedding.Active.Clear();
             foreach (BaseTensor tensor in module.Tensors) tensor.Override = null;
         }

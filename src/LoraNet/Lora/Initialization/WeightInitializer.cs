@@ -51,6 +51,32 @@ internal static class WeightInitializer
         return (Vectors.Narrow(a), Vectors.Narrow(Vectors.Transpose<double>(q, rank, outputs)));
     }
 
+    /// <summary>MiCA: the r left singular vectors [out, r] of W that belong to its smallest singular values, in descending order of these.</summary>
+    /// <exception cref="LoraNetException">The rank is larger than the matrix.</exception>
+    public static float[] MinorComponents(LinearModule linear, int rank)
+    {
+        int outputs = linear.Out, inputs = linear.In, small = Math.Min(outputs, inputs);
+        if (rank > small) throw new LoraNetException($"Rank {rank} is more than '{linear.Path}' [{outputs}, {inputs}] has, which MiCA takes its start from.", $"Use a rank of at most {small}.");
+        float[] w = linear.Weight.Source.ToArray();
+        if (linear.Weight.Transposed) w = Parameter.Transpose(w, inputs, outputs);
+        double[] wide = Vectors.Widen(w);
+        // Eigenvectors of the smaller Gram matrix, in descending order: the last ones are wanted.
+        double[] ut;
+        if (outputs <= inputs)
+        {
+            (_, double[] vectors) = SymmetricEigen.Decompose(Vectors.ProductNT(wide, wide, outputs, outputs, inputs), outputs);
+            ut = vectors[((outputs - rank) * outputs)..];
+        }
+        else
+        {
+            double[] t = Vectors.Transpose<double>(wide, outputs, inputs);
+            (_, double[] vectors) = SymmetricEigen.Decompose(Vectors.ProductNT(t, t, inputs, inputs, outputs), inputs);
+            ut = Vectors.ProductNN(vectors[((inputs - rank) * inputs)..], t, rank, outputs, inputs);
+            Orthogonal.Decompose(ut, rank, outputs);
+        }
+        return Vectors.Narrow(Vectors.Transpose<double>(ut, rank, outputs));
+    }
+
     /// <summary>
     /// Orthogonal start: with Q a random orthogonal matrix [r, r], A from its odd rows and B from its even rows, so that B·A = 0
     /// though neither is zero; the base stays whole. A = (X·Q₁)ᵀ/10, B = Y·Q₂/10 with standard normal X [in, r/2] and Y [out, r/2].
