@@ -56,6 +56,7 @@ internal static class AdapterCommand
         terminal.Table(["", ""],
         [
             ["base model", stored.BaseModelNameOrPath ?? "(not named)"],
+            ["method", config.Method?.PeftType ?? "LORA"],
             ["rank, alpha", $"{config.Rank}, {Format.Exact(config.Alpha)} (scaling {(config.UseRsLora ? config.Alpha / Math.Sqrt(config.Rank) : config.Alpha / config.Rank).ToString("0.####", System.Globalization.CultureInfo.InvariantCulture)}{(config.UseRsLora ? ", rsLoRA" : "")})"],
             ["dropout", Format.Exact(config.Dropout)],
             ["target modules", config.TargetModules?.ToString() ?? "(the family's default)"],
@@ -69,6 +70,7 @@ internal static class AdapterCommand
         if (damaged > 0) terminal.Warn($"{damaged} tensors hold NaN or infinity.");
         JsonObject result = [];
         foreach ((string name, string value) in Settings.AdapterLayer.Text(config)) result[name.Replace('-', '_')] = value;
+        result["method"] = config.Method?.PeftType.ToLowerInvariant() ?? "lora";
         result["rank"] = config.Rank;
         result["alpha"] = config.Alpha;
         result["dropout"] = config.Dropout;

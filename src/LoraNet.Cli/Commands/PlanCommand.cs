@@ -46,7 +46,10 @@ internal static class PlanCommand
         if (sequenceLength < 0) throw new LoraNetException($"--sequence-length {sequenceLength} is not a positive number.");
         int length = sequenceLength > 0 ? sequenceLength : values.Integer("max-length") ?? Math.Min(1024, config.MaxPositionEmbeddings);
         IReadOnlyList<LoraTarget> targets = values.Switch("full") ? [] : AdapterBuilder.FindTargets(model, lora, warn: terminal.Warn);
-        long parameters = model.BaseParameterCount, trained = values.Switch("full") ? parameters : Trained(model, lora, targets);
+        // What formulas do not count is built.
+        using LoraAdapter? built = !values.Switch("full") && (lora.Method is not null || lora.TargetParameters.Count > 0) ? AdapterBuilder.Create(model, "plan", lora, 0, warn: terminal.Warn) : null;
+        if (built is not null) targets = [.. targets, .. Stacked(model, lora)];
+        long parameters = model.BaseParameterCount, trained = values.Switch("full") ? parameters : built?.ParameterCount ?? Trained(model, lora, targets);
         double weightBytes = (quantization ?? "none") switch { "int8" => 1.03, "nf4" => 0.53, _ => 0 };
         IReadOnlyList<(Module Module, int Rank)> adapted = [.. targets.Select(t => (t.Module, t.Rank))];
         ActivationChoice activations = SettingReaders.ReadTraining(values).Activations;
@@ -56,7 +59,7 @@ internal static class PlanCommand
         string? advice = fits ? null : Advice(model, adapted, trained, batch, length, device, weightBytes, plan);
 
         terminal.Heading($"{config.ModelType}, {Format.Count(parameters)} parameters{(preset is null ? "" : $", preset {preset.Name}")}");
-        ShowTargets(terminal, model, targets);
+        ShowTargets(terminal, model, targets, built);
         terminal.Line($"trainable: {Format.Count(trained)} of {Format.Count(parameters)} ({Format.Percent(trained / (double)(parameters + (values.Switch("full") ? 0 : trained)))} of base and adapter together), r {lora.Rank}, alpha {Format.Exact(lora.Alpha)}");
         terminal.Line();
         terminal.Table(["memory", "", ""],
@@ -82,8 +85,8 @@ internal static class PlanCommand
             ["preset"] = preset?.Name,
             ["rank"] = lora.Rank,
             ["alpha"] = lora.Alpha,
-            ["target_modules"] = lora.TargetModules!.ToString(),
-            ["targets"] = new JsonArray([.. targets.Select(t => new JsonObject { ["module"] = t.Module.Path, ["rank"] = t.Rank, ["scaling"] = t.Scaling, ["parameters"] = Count(t) })]),
+            ["target_modules"] = lora.TargetModules?.ToString(),
+            ["targets"] = new JsonArray([.. targets.Select(t => new JsonObject { ["module"] = t.Module.Path, ["rank"] = t.Rank, ["scaling"] = t.Scaling, ["parameters"] = Count(t, built) })]),
             ["memory"] = new JsonObject
             {
                 ["weights"] = plan.Weights,
@@ -126,7 +129,7 @@ internal static class PlanCommand
         return [.. paths.Select(p => LastName(p) == LastName(n.Down) ? p : LastName(p))];
     }
 
-    private static void ShowTargets(Terminal terminal, CausalLM model, IReadOnlyList<LoraTarget> targets)
+    private static void ShowTargets(Terminal terminal, CausalLM model, IReadOnlyList<LoraTarget> targets, LoraAdapter? built)
     {
         if (targets.Count == 0) return;
         List<IReadOnlyList<string>> rows = [];
@@ -134,7 +137,7 @@ internal static class PlanCommand
         {
             int all = model.Modules.Count(m => LastName(m.Path) == group.Key.Name && m is LinearModule or EmbeddingModule && LastName(m.Path) == group.Key.Name);
             rows.Add([group.Key.Name, group.Key.Shape, $"{group.Count()} of {all}", group.Key.Rank.ToString(CultureInfo.InvariantCulture),
-                group.First().Scaling.ToString("0.####", CultureInfo.InvariantCulture), Format.Count(group.Sum(Count))]);
+                group.First().Scaling.ToString("0.####", CultureInfo.InvariantCulture), Format.Count(group.Sum(t => Count(t, built)))]);
         }
         terminal.Table(["module", "out×in", "matches", "r", "scaling", "parameters"], rows);
     }
@@ -143,7 +146,12 @@ internal static class PlanCommand
 
     private static string Shape(LoraTarget target) => target.Module is LinearModule l ? $"{l.Out}×{l.In}" : target.Module is EmbeddingModule e ? $"{e.Weight.Weight!.Rows}×{e.Weight.Weight.Columns}" : "";
 
-    private static long Count(LoraTarget target) => target.Module switch
+    /// <summary>Experts adapted through a stacked parameter, as the targets that they amount to.</summary>
+    private static IEnumerable<LoraTarget> Stacked(CausalLM model, LoraConfig lora) =>
+        ParameterTargets.Find(model, lora).SelectMany(t => t.Weight.Parts.SelectMany(p => p).Select(m => new LoraTarget(m, t.Rank, t.Scaling)));
+
+    private static long Count(LoraTarget target, LoraAdapter? built) => built?.Parts.Where(p => p.ModulePath == target.Module.Path).SelectMany(p => p.Parameters) is { } own && own.Any()
+        ? own.Where(p => !p.Frozen).Sum(p => p.Count) : target.Module switch
     {
         LinearModule l => (long)target.Rank * (l.In + l.Out),
         EmbeddingModule e => (long)target.Rank * (e.Weight.Weight!.Rows + e.Weight.Weight.Columns),
@@ -152,7 +160,7 @@ internal static class PlanCommand
 
     private static long Trained(CausalLM model, LoraConfig lora, IReadOnlyList<LoraTarget> targets)
     {
-        long count = targets.Sum(Count);
+        long count = targets.Sum(t => Count(t, null));
         HashSet<string> adapted = [.. targets.Select(t => t.Module.Path)];
         foreach (LoraTarget target in targets)
             if (target.Module is LinearModule linear) count += (lora.UseDora ? linear.Out : 0) + (lora.LoraBias ? linear.Out : 0);

@@ -65,7 +65,7 @@ internal static class ReportBuilder
         rows.Add(("scaling", config.UseRsLora ? "alpha / √r (rsLoRA)" : "alpha / r", null));
         rows.Add(("dropout", Format.Exact(config.Dropout), Origin(values, "dropout")));
         rows.Add(("target modules", config.TargetModules?.ToString().Replace(",", ", ") ?? "", Origin(values, "target-modules")));
-        rows.Add(("adapted modules", Format.Count(facts.Adapter.Layers.Count), null));
+        rows.Add(("adapted modules", Format.Count(facts.Adapter.Layers.Count + facts.Adapter.Parts.Count(p => p.ModulePath.Length > 0)), null));
         if (config.UseDora) rows.Add(("DoRA", "yes", null));
         if (config.Bias != Lora.BiasTraining.None) rows.Add(("biases", config.Bias.ToString(), null));
         if (config.ModulesToSave.Count > 0) rows.Add(("trained whole", string.Join(", ", config.ModulesToSave), null));

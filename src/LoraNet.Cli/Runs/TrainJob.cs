@@ -211,12 +211,20 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         [
             ["model", $"{values.Required("model")} ({model.Config.ModelType}, {Format.Short(parameters)} parameters)"],
             ["trained", values.Switch("full") ? $"every weight: {Format.Count(adapter.ParameterCount)}"
-                : $"{Format.Count(adapter.ParameterCount)} ({Format.Percent(adapter.ParameterCount / (double)(parameters + adapter.ParameterCount))}), r {adapter.Config.Rank}, alpha {Format.Exact(adapter.Config.Alpha)}, {adapter.Layers.Count} modules"],
+                : $"{Format.Count(adapter.ParameterCount)} ({Format.Percent(adapter.ParameterCount / (double)(parameters + adapter.ParameterCount))}), {Describe(adapter)}"],
             ["data", $"{Format.Count(data.Rows)} rows, {Format.Count(data.Trained)} trained {task.Unit}, longest {data.Longest}" + (data.Batches < data.Rows ? $", packed into {Format.Count(data.Batches)} rows" : "") + (data.Held > 0 ? $"; {Format.Count(data.Held)} held out" : "")],
             ["steps", $"{trainer.TotalSteps} of {trainer.Options.BatchSize * trainer.Options.GradientAccumulation} rows, {trainer.Schedule.Kind} schedule, learning rate {Format.Exact(trainer.Options.LearningRate)}"],
             ["device", model.Backend.Name],
         ];
         terminal.Table(["", ""], rows);
+    }
+
+    private static string Describe(LoraAdapter adapter)
+    {
+        int modules = adapter.Layers.Count + adapter.Parts.Count(p => p.ModulePath.Length > 0);
+        LoraConfig c = adapter.Config;
+        string rank = c.Method is Ia3Settings ? "" : c.Method is VeraSettings ? $"r {c.Rank}, " : $"r {c.Rank}, alpha {Format.Exact(c.Alpha)}, ";
+        return $"{(c.Method is null ? "" : $"{c.Method.PeftType}, ")}{rank}{modules} modules";
     }
 
     private static double Median(List<StepResult> steps, Func<StepResult, double> value) => steps.Select(value).Order().ElementAt(steps.Count / 2);

@@ -20,7 +20,7 @@ internal static class AdapterLayer
         if (!Directory.Exists(directory)) throw new LoraNetException($"The adapter folder {directory} does not exist.", "Give the folder that PEFT or loranet wrote.");
         LoraConfig stored = AdapterFile.ReadConfig(directory);
         IReadOnlyDictionary<string, string> text = Text(stored);
-        foreach (string name in _fixed)
+        foreach (string name in _fixed.Concat(MethodReaders.Names.Where(n => !n.EndsWith("-dropout", StringComparison.Ordinal))))
         {
             if (!values.IsSet(name) || Same(values.Text(name)!, text.GetValueOrDefault(name, ""))) continue;
             throw values.Error(name, $"--{name} {values.Text(name)} contradicts the adapter in {directory}, which has {(text.TryGetValue(name, out string? has) ? has : "none")}.", "Leave it out, or start a new adapter without --adapter.");
@@ -31,6 +31,7 @@ internal static class AdapterLayer
             Dropout = values.Number("dropout") ?? config.Dropout,
             Alpha = values.Number("alpha") ?? config.Alpha,
             UseRsLora = values.Switch("use-rslora"),
+            Method = config.Method is MatrixSettings m ? m with { RankDropout = values.Number("rank-dropout") ?? 0, ModuleDropout = values.Number("module-dropout") ?? 0 } : config.Method,
             AlphaPattern = values.Origin("alpha-pattern") is "adapter_config.json" or "default" ? config.AlphaPattern : SettingReaders.ReadLora(values).AlphaPattern,
         };
     }
@@ -48,6 +49,7 @@ internal static class AdapterLayer
             ["lora-bias"] = Bool(config.LoraBias),
             ["bias"] = config.Bias switch { BiasTraining.All => "all", BiasTraining.LoraOnly => "lora_only", _ => "none" },
         };
+        foreach ((string name, string value) in MethodReaders.Text(config.Method)) text[name] = value;
         if (config.TargetModules is { } target && target.ToString() is { Length: > 0 } names) text["target-modules"] = names;
         if (config.TargetParameters.Count > 0) text["target-parameters"] = string.Join(',', config.TargetParameters);
         if (config.ExcludeModules is { } exclude) text["exclude-modules"] = exclude.ToString();

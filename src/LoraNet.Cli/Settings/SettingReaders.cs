@@ -11,13 +11,17 @@ internal static class SettingReaders
     /// <summary>The adapter's settings. Where nothing is set: rank 16, alpha 32, all linear layers.</summary>
     public static LoraConfig ReadLora(SettingValues v)
     {
+        MethodSettings? method = MethodReaders.Read(v);
+        // A preset's dropout is meant for methods that have one.
+        bool presetDropout = v.Origin("dropout").StartsWith("preset", StringComparison.Ordinal) && method is not (null or VeraSettings or AdaLoraSettings);
         LoraConfig config = new()
         {
-            Rank = v.Integer("rank") ?? 16,
+            Method = method,
+            Rank = v.Integer("rank") ?? MethodReaders.DefaultRank(method),
             Alpha = v.Number("alpha") ?? 32,
-            Dropout = v.Number("dropout") ?? 0,
+            Dropout = presetDropout ? 0 : v.Number("dropout") ?? 0,
             // Naming parameters alone adapts nothing else, as in PEFT.
-            TargetModules = Selector(v, "target-modules") ?? (v.List("target-parameters") is null ? ModuleSelector.AllLinearLayers : ModuleSelector.Of()),
+            TargetModules = Selector(v, "target-modules") ?? (v.List("target-parameters") is not null ? ModuleSelector.Of() : method is Ia3Settings ? null : ModuleSelector.AllLinearLayers),
             TargetParameters = v.List("target-parameters") ?? [],
             ExcludeModules = Selector(v, "exclude-modules"),
             UseRsLora = v.Switch("use-rslora"),
@@ -36,6 +40,7 @@ internal static class SettingReaders
                 "pissa" => LoraInit.Pissa,
                 "olora" => LoraInit.Olora,
                 "orthogonal" => LoraInit.Orthogonal,
+                "mica" => LoraInit.Mica,
                 "random" => LoraInit.Random,
                 _ => LoraInit.KaimingUniform,
             },

@@ -26,7 +26,7 @@ public static class AdapterFile
         }
         if (adapter.IsPadded) throw new LoraNetException($"The adapter '{adapter.Name}' was swapped into larger buffers, so it is not saved.", "Its files are where it was swapped in from.");
         AdapterTensors.Write(Path.Combine(directory, TensorFileName), adapter);
-        bool fanInFanOut = adapter.Layers.Keys.Any(path => model.Find(path) is LinearModule { Weight.Transposed: true });
+        bool fanInFanOut = Adapted(adapter).Any(path => model.Find(path) is LinearModule { Weight.Transposed: true });
         LoraConfig config = Stored(adapter) with { TargetModules = Explicit(model, adapter) };
         AdapterConfigJson.Write(Path.Combine(directory, AdapterConfigJson.FileName), PeftAdapterConfig.From(config, fanInFanOut));
     }
@@ -91,9 +91,14 @@ public static class AdapterFile
         return AdapterConfigJson.Read(path).ToLoraConfig(path);
     }
 
+    /// <summary>Paths of the modules that target_modules selects.</summary>
+    private static IReadOnlyList<string> Adapted(LoraAdapter adapter) => [.. adapter.Layers.Keys, .. adapter.Parts.OfType<MethodLayer>().Select(p => p.ModulePath)];
+
     /// <summary>The settings that fit the stored tensors: twice the ranks, at equal scaling, for layers that carry a part of the base.</summary>
     private static LoraConfig Stored(LoraAdapter adapter)
     {
+        if (adapter.Config.Method is AdaLoraSettings adaptive && adapter.Parts.OfType<AdaLoraLayer>().Any(l => l.Kept is not null))
+            return adapter.Config with { Method = adaptive with { Kept = [.. adapter.Parts.OfType<AdaLoraLayer>().Select(l => KeyValuePair.Create(l.ModulePath, l.Kept!))] } };
         if (!adapter.Layers.Values.Any(l => l.Initial is not null)) return adapter.Config;
         double factor = adapter.Config.UseRsLora ? Math.Sqrt(2) : 2;
         List<LoraLayer> whole = [.. adapter.Layers.Values.Where(l => l.Initial is null)];
@@ -113,10 +118,11 @@ public static class AdapterFile
     private static ModuleSelector? Explicit(PretrainedModel model, LoraAdapter adapter)
     {
         if (adapter.Config.TargetModules is not { AllLinear: true }) return adapter.Config.TargetModules;
-        List<string> names = [.. adapter.Layers.Keys.Select(p => p[(p.LastIndexOf('.') + 1)..]).Distinct().Order(StringComparer.Ordinal)];
+        IReadOnlyList<string> paths = Adapted(adapter);
+        List<string> names = [.. paths.Select(p => p[(p.LastIndexOf('.') + 1)..]).Distinct().Order(StringComparer.Ordinal)];
         ModuleSelector byName = ModuleSelector.Of(names);
         LoraConfig candidate = adapter.Config with { TargetModules = byName };
-        bool same = AdapterBuilder.FindTargets(model, candidate, strict: false).Select(t => t.Module.Path).ToHashSet().SetEquals(adapter.Layers.Keys);
-        return same ? byName : ModuleSelector.Of([.. adapter.Layers.Keys.Order(StringComparer.Ordinal)]);
+        bool same = AdapterBuilder.FindTargets(model, candidate, strict: false).Select(t => t.Module.Path).ToHashSet().SetEquals(paths);
+        return same ? byName : ModuleSelector.Of([.. paths.Order(StringComparer.Ordinal)]);
     }
 }

@@ -99,6 +99,11 @@ public static class AdapterBuilder
     /// <summary>Fills in what the model decides: default targets, the task of a new adapter, and a classifier's head, which PEFT always trains and saves.</summary>
     private static LoraConfig Complete(PretrainedModel model, LoraConfig config, bool isNew)
     {
+        if (config.Method is Ia3Settings ia3)
+        {
+            if (ia3.FeedForwardModules is null) config = config with { Method = ia3 with { FeedForwardModules = ModuleSelector.Of(model.Ia3Targets.FeedForward) } };
+            if (config.TargetModules is null) config = config with { TargetModules = ModuleSelector.Of(model.Ia3Targets.Targets) };
+        }
         if (config.TargetModules is null) config = config with { TargetModules = config.TargetParameters.Count > 0 ? ModuleSelector.Of() : ModuleSelector.Of(model.DefaultTargets) };
         if (isNew && model.TaskType != "CAUSAL_LM") config = config with { TaskType = model.TaskType };
         if (config.TaskType is "SEQ_CLS" or "TOKEN_CLS") config = config with { ModulesToSave = [.. config.ModulesToSave.Union(_classifierNames)] };

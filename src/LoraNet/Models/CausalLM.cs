@@ -66,6 +66,21 @@ public sealed class CausalLM : PretrainedModel
     /// <inheritdoc/>
     public override IReadOnlyList<string> DefaultTargets => Options.DefaultTargets;
 
+    /// <inheritdoc/>
+    public override (IReadOnlyList<string> Targets, IReadOnlyList<string> FeedForward) Ia3Targets
+    {
+        get
+        {
+            DecoderNames n = Options.Names;
+            // GPT-2 has two layers called c_proj, so its last one needs its whole name.
+            string down = n.Down.EndsWith("c_proj", StringComparison.Ordinal) ? n.Down : Last(n.Down);
+            IReadOnlyList<string> attention = n.FusedQueryKeyValue is { } fused ? [Last(fused)] : [Last(n.Key), Last(n.Value)];
+            return ([.. attention, down], [down]);
+
+            static string Last(string path) => path[(path.LastIndexOf('.') + 1)..];
+        }
+    }
+
     /// <summary>
     /// Rows of logits computed at a time: a chunk near 64 MB on a host, whose caches are small; on a device 256 MB and whole tiles of 128
     /// rows, since every chunk reads the whole head and few rows would leave its matrix units idle.

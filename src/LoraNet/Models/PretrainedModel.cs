@@ -44,6 +44,9 @@ public abstract class PretrainedModel : IDisposable
     /// <summary>Default LoRA targets of the family.</summary>
     public abstract IReadOnlyList<string> DefaultTargets { get; }
 
+    /// <summary>(IA)³'s default targets: keys, values and the feed-forward's last layer, and which of them scale their inputs.</summary>
+    public abstract (IReadOnlyList<string> Targets, IReadOnlyList<string> FeedForward) Ia3Targets { get; }
+
     /// <summary>PEFT's task_type of the model, written to new adapters.</summary>
     public virtual string TaskType => "CAUSAL_LM";
 

@@ -26,6 +26,8 @@ public static class AdapterAlgebra
         if (IsPeft(options) && adapters.Count == 1) type = CombinationType.Linear;
         bool rsLora = options.Peft == PeftCompatibility.Peft020 && adapters[0].Config.UseRsLora;
         int rankOfAll = options.Rank ?? adapters.Max(MaxRank);
+        // PEFT gives all modules one rank, zero-padded, and its scaling depends on that.
+        double peftScaling = Math.Sqrt(type == CombinationType.Cat ? adapters.Sum(MaxRank) : rankOfAll);
         List<AdapterFactors> result = [];
         foreach (string path in adapters.SelectMany(a => a.Layers.Keys).Distinct())
         {
@@ -40,7 +42,7 @@ public static class AdapterAlgebra
             AdapterFactors combined = Layer(parts, w, type, options, rankOfAll);
             if (parts.Exists(p => p.Bias is not null)) combined = combined with { Bias = Bias(parts, w) };
             // Old PEFT copied use_rslora and set alpha = r, which made the scaling √r.
-            result.Add(rsLora ? combined with { Scaling = Math.Sqrt(combined.Rank) } : combined);
+            result.Add(rsLora ? combined with { Scaling = peftScaling } : combined);
         }
         return AdapterAssembly.Build(model, options.Name, adapters[0].Config, result, rsLora);
     }

@@ -77,6 +77,9 @@ public sealed class SequenceClassifier : PretrainedModel
     public override IReadOnlyList<string> DefaultTargets { get; } = ["query", "value"];
 
     /// <inheritdoc/>
+    public override (IReadOnlyList<string> Targets, IReadOnlyList<string> FeedForward) Ia3Targets { get; } = (["key", "value", "output.dense"], ["output.dense"]);
+
+    /// <inheritdoc/>
     public override string TaskType => "SEQ_CLS";
 
     /// <summary>A model with the active adapters merged into copies of the weights; this one and its adapters stay as they are.</summary>
