@@ -37,7 +37,7 @@ internal sealed class DecoderLayer
     public required IMlp Mlp { get; init; }
 
     /// <summary>True when something of the layer is trained.</summary>
-    public bool Trains => Modules.Any(static m => (m is LinearModule linear && Lora.LoraLinearOp.AnyTrainable(linear)) || m.Tensors.Any(static t => t.Override is { Trainable: true }));
+    public bool Trains => Modules.Any(static m => (m is LinearModule linear && (Lora.LoraLinearOp.AnyTrainable(linear) || linear.Methods.Exists(static l => l.Parameters.Any(static p => p.Trainable)))) || m.Tensors.Any(static t => t.Override is { Trainable: true }));
 
     /// <summary>Modules of the layer, those of its feed-forward part included.</summary>
     public required IReadOnlyList<Module> Modules { get; init; }

@@ -49,7 +49,7 @@ public sealed record MemoryPlan(
     /// <summary>Adapted modules and ranks of the model's active adapters.</summary>
     public static IReadOnlyList<(Module Module, int Rank)> Adapted(PretrainedModel model) =>
     [
-        .. model.Modules.OfType<LinearModule>().Where(m => m.Active.Count > 0).Select(m => ((Module)m, m.Active.Sum(l => l.Rank))),
+        .. model.Modules.OfType<LinearModule>().Where(m => m.Active.Count + m.Methods.Count > 0).Select(m => ((Module)m, m.Active.Sum(l => l.Rank) + m.Methods.Sum(l => l.Rank))),
         .. model.Modules.OfType<EmbeddingModule>().Where(m => m.Active.Count > 0).Select(m => ((Module)m, m.Active.Sum(l => l.Rank))),
     ];
 

@@ -21,8 +21,9 @@ internal sealed class RecordedBatches(CausalLM model) : IDisposable
 
     private readonly Dictionary<Size, Entry?> _entries = [];
     private readonly UnpaddedRows _rows = new();
-    private readonly bool _drops = model.Modules.OfType<LinearModule>().Any(m => m.Active.Any(l => l.Dropout > 0));
-    private bool _rehearsed, _records = true;
+    private readonly bool _drops = model.Modules.OfType<LinearModule>().Any(m => m.Active.Any(l => l.Dropout > 0) || m.Methods.Any(l => l.DropsInputs));
+    // A replay does what was recorded; what is left out of a step is decided here, on the host.
+    private bool _rehearsed, _records = !model.Modules.OfType<LinearModule>().Any(m => m.Methods.Any(l => l.DiffersByStep));
     private int _recordings;
     private TokenBatch? _last;
 

@@ -31,6 +31,12 @@ public abstract class DiagonalLayer : MethodLayer
     internal abstract Tensor Up { get; }
 
     /// <inheritdoc/>
+    internal override int Rank => 2 * (int)Diagonal.Count + (Outer is null ? 0 : Module.Out);
+
+    /// <inheritdoc/>
+    internal override bool DropsInputs => Dropout > 0;
+
+    /// <inheritdoc/>
     internal override Tensor Output(Tape tape, Tensor x, Tensor y, ForwardContext context)
     {
         DiagonalLowRankOp.Accumulate(tape, x, y, this, context);

@@ -60,7 +60,7 @@ public sealed class LoKrLayer : MatrixLayer
     private readonly Backend _backend;
     private readonly Parameter? _w1, _w1a, _w1b, _w2, _w2a, _w2b;
     private readonly int _a, _b, _c, _d;
-    private Tensor? _toMatrix, _toPairs;
+    private readonly Tensor _toMatrix, _toPairs;
 
     internal LoKrLayer(MethodContext context, LoKrSettings settings) : base(context, settings)
     {
@@ -87,6 +87,7 @@ public sealed class LoKrLayer : MatrixLayer
         {
             _w2 = context.Uniform("lokr_w2", _c, _d);
         }
+        (_toMatrix, _toPairs) = (Index(toMatrix: true), Index(toMatrix: false));
     }
 
     /// <inheritdoc/>
@@ -101,7 +102,7 @@ public sealed class LoKrLayer : MatrixLayer
         // All pairs of entries [ab, cd]; the Kronecker product is the same rows of length d in another order.
         Tensor pairs = arena.Rent(_backend.ParameterType, _a * _b, _c * _d), delta = arena.Rent(_backend.ParameterType, _a * _c, _b * _d);
         _backend.MatMul(MatMulKind.NT, column1, column2, pairs, Scaling);
-        Reorder(arena, pairs, delta, Index(toMatrix: true));
+        Reorder(arena, pairs, delta, _toMatrix);
         foreach (Tensor t in new[] { column1, column2, pairs, w1, w2 }) Arena.Release(t);
         return delta;
     }
@@ -111,7 +112,7 @@ public sealed class LoKrLayer : MatrixLayer
     {
         Arena arena = tape.Arena;
         Tensor pairs = arena.Rent(_backend.ParameterType, _a * _b, _c * _d);
-        Reorder(arena, gradient, pairs, Index(toMatrix: false));
+        Reorder(arena, gradient, pairs, _toPairs);
         Tensor w1 = Factor(tape, _w1, _w1a, _w1b), w2 = Factor(tape, _w2, _w2a, _w2b);
         Tensor column1 = arena.View(w1, _a * _b, 1), column2 = arena.View(w2, _c * _d, 1);
         Tensor d1 = arena.Rent(_backend.ParameterType, _a * _b, 1), d2 = arena.Rent(_backend.ParameterType, _c * _d, 1);
@@ -125,8 +126,8 @@ public sealed class LoKrLayer : MatrixLayer
     /// <inheritdoc/>
     public override void Dispose()
     {
-        if (_toMatrix is not null) _backend.Free(_toMatrix);
-        if (_toPairs is not null) _backend.Free(_toPairs);
+        _backend.Free(_toMatrix);
+        _backend.Free(_toPairs);
         base.Dispose();
     }
 
@@ -161,15 +162,11 @@ public sealed class LoKrLayer : MatrixLayer
     // Rows (i, j, k) of the pairs and rows (i, k, j) of the matrix, each of length d.
     private Tensor Index(bool toMatrix)
     {
-        if ((toMatrix ? _toMatrix : _toPairs) is { } known) return known;
         int[] rows = new int[_a * _b * _c];
         for (int i = 0, at = 0; i < _a; i++)
             for (int outer = 0; outer < (toMatrix ? _c : _b); outer++)
                 for (int inner = 0; inner < (toMatrix ? _b : _c); inner++, at++)
                     rows[at] = toMatrix ? (i * _b + inner) * _c + outer : (i * _c + inner) * _b + outer;
-        Tensor index = _backend.CreateIndex(rows);
-        if (toMatrix) _toMatrix = index;
-        else _toPairs = index;
-        return index;
+        return _backend.CreateIndex(rows);
     }
 }

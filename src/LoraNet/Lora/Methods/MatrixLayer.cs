@@ -39,6 +39,9 @@ public abstract class MatrixLayer : MethodLayer
     /// <summary>s.</summary>
     public float Scaling { get; }
 
+    /// <inheritdoc/>
+    internal override bool DiffersByStep => _settings.RankDropout > 0 || _settings.ModuleDropout > 0;
+
     /// <summary>ΔW with the scaling, rented from the arena.</summary>
     internal abstract Tensor Delta(Tape tape);
 

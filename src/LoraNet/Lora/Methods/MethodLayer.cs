@@ -15,6 +15,15 @@ public abstract class MethodLayer : AdapterPart
     /// <summary>The adapted module.</summary>
     public LinearModule Module { get; }
 
+    /// <summary>Values that it keeps for each token, for the memory plan.</summary>
+    internal virtual int Rank => 0;
+
+    /// <summary>Whether it drops inputs by the row's number within the step.</summary>
+    internal virtual bool DropsInputs => false;
+
+    /// <summary>Whether the host decides anew in each step what is computed.</summary>
+    internal virtual bool DiffersByStep => false;
+
     /// <inheritdoc/>
     internal override string? RowObstacle => "uses another method than LoRA";
 

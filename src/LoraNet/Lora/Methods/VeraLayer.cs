@@ -36,8 +36,7 @@ public sealed record VeraSettings : MethodSettings
     /// <inheritdoc/>
     internal override AdapterPart CreateShared(Backend backend, string adapter, LoraConfig config, IReadOnlyList<LoraTarget> targets)
     {
-        int outputs = targets.Max(t => ((LinearModule)t.Module).Out), inputs = targets.Max(t => ((LinearModule)t.Module).In);
-        return new VeraProjection(backend, adapter, config.Rank, outputs, inputs, this);
+        return new VeraProjection(backend, adapter, config.Rank, [.. targets.Select(t => (LinearModule)t.Module)], this);
     }
 
     /// <inheritdoc/>
@@ -74,13 +73,17 @@ public sealed class VeraProjection : AdapterPart
     private readonly bool _stored;
     private readonly Dictionary<int, Tensor> _down = [], _up = [];
 
-    internal VeraProjection(Backend backend, string adapter, int rank, int outputs, int inputs, VeraSettings settings) : base("", adapter)
+    internal VeraProjection(Backend backend, string adapter, int rank, IReadOnlyList<LinearModule> modules, VeraSettings settings) : base("", adapter)
     {
+        int outputs = modules.Max(m => m.Out), inputs = modules.Max(m => m.In);
         (_backend, _stored) = (backend, settings.SaveProjection);
         TorchRandom random = new((uint)settings.ProjectionSeed);
         float[] a = random.Uniform((long)rank * inputs, Math.Sqrt(6.0 / inputs)), b = random.Uniform((long)outputs * rank, Math.Sqrt(6.0 / rank));
         A = new Parameter(backend, "vera_A", ParameterKind.Factor, a, [rank, inputs], frozen: true);
         B = new Parameter(backend, "vera_B", ParameterKind.Factor, b, [outputs, rank], frozen: true);
+        foreach (int part in modules.Select(m => m.In).Where(i => i < inputs).Distinct()) _down[part] = backend.Create(backend.ParameterType, rank, part);
+        foreach (int part in modules.Select(m => m.Out).Where(o => o < outputs).Distinct()) _up[part] = backend.Slice(B.Value, 0, part);
+        CopyColumns();
     }
 
     /// <summary>A.</summary>
@@ -98,33 +101,28 @@ public sealed class VeraProjection : AdapterPart
     /// <inheritdoc/>
     internal override void Activate(PretrainedModel model) { }
 
-    internal Tensor Down(int inputs)
-    {
-        if (inputs == A.Value[1]) return A.Value;
-        if (_down.TryGetValue(inputs, out Tensor? part)) return part;
-        part = _backend.Create(_backend.ParameterType, A.Value[0], inputs);
-        _backend.CopyColumns(A.Value, 0, part, 0, inputs);
-        return _down[inputs] = part;
-    }
+    internal Tensor Down(int inputs) => _down.GetValueOrDefault(inputs, A.Value);
 
-    internal Tensor Up(int outputs)
-    {
-        if (outputs == B.Value[0]) return B.Value;
-        return _up.TryGetValue(outputs, out Tensor? part) ? part : _up[outputs] = _backend.Slice(B.Value, 0, outputs);
-    }
+    internal Tensor Up(int outputs) => _up.GetValueOrDefault(outputs, B.Value);
 
     /// <inheritdoc/>
     public override void Dispose()
     {
-        Forget();
+        foreach (Tensor part in _down.Values) _backend.Free(part);
         base.Dispose();
     }
 
-    // Copies of A's columns are made anew after A was read.
-    private void Forget()
+    // On the host and not when they are first needed: a rehearsed or recorded pass must find them.
+    private void CopyColumns()
     {
-        foreach (Tensor part in _down.Values) _backend.Free(part);
-        _down.Clear();
+        float[] a = A.ToFile();
+        int rank = A.Value[0], columns = A.Value[1];
+        foreach ((int inputs, Tensor part) in _down)
+        {
+            float[] values = new float[rank * inputs];
+            for (int r = 0; r < rank; r++) a.AsSpan(r * columns, inputs).CopyTo(values.AsSpan(r * inputs));
+            _backend.Upload(values, part);
+        }
     }
 
     private StoredTensor OfRoot(Parameter p) => StoredTensor.Plain(p) with
@@ -133,7 +131,7 @@ public sealed class VeraProjection : AdapterPart
         Set = values =>
         {
             p.FromFile(values);
-            Forget();
+            CopyColumns();
         },
     };
 }
