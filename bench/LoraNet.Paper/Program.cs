@@ -1,0 +1,56 @@
+using System.Globalization;
+using LoraNet;
+using LoraNet.Paper.Experiments;
+using LoraNet.Paper.Running;
+
+// work DATA RESULTS [--device cpu|cuda] [--only PREFIX,...] [--alone yes|no] [--seconds N] [--quick yes]
+//      does the jobs that have no results yet; several processes may work on one folder of results
+// list [--device cpu|cuda]
+try
+{
+    switch (args)
+    {
+        case ["work", string data, string results, .. string[] options]:
+            RunSettings settings = Arguments.Read(data, results, options, out Func<Job, bool> chosen);
+            return Worker.Run([.. AllJobs.Create(settings.Cuda).Where(chosen)], settings) ? 0 : 1;
+        case ["list", .. string[] options]:
+            RunSettings listed = Arguments.Read("", "", options, out Func<Job, bool> wanted);
+            foreach (Job job in AllJobs.Create(listed.Cuda).Where(wanted)) Console.WriteLine(job.Id);
+            return 0;
+        default:
+            Console.Error.WriteLine("usage: work DATA RESULTS [--device cpu|cuda] [--only PREFIX,...] [--alone yes|no] [--seconds N] [--quick yes] | list [--device cpu|cuda]");
+            return 2;
+    }
+}
+catch (LoraNetException e)
+{
+    Console.Error.WriteLine($"error: {e.Message}{(e.Advice is null ? "" : " " + e.Advice)}");
+    return 2;
+}
+
+/// <summary>The command line.</summary>
+internal static class Arguments
+{
+    public static RunSettings Read(string data, string results, string[] options, out Func<Job, bool> chosen)
+    {
+        RunSettings settings = new() { Data = data, Results = results };
+        string[]? prefixes = null;
+        bool? alone = null;
+        for (int i = 0; i < options.Length; i += 2)
+        {
+            if (i + 1 == options.Length) throw new LoraNetException($"{options[i]} has no value.");
+            string value = options[i + 1];
+            switch (options[i])
+            {
+                case "--device": settings = settings with { Cuda = value == "cuda" }; break;
+                case "--only": prefixes = value.Split(','); break;
+                case "--alone": alone = value == "yes"; break;
+                case "--quick": settings = settings with { Quick = value == "yes" }; break;
+                case "--seconds": settings = settings with { Seconds = double.Parse(value, CultureInfo.InvariantCulture) }; break;
+                default: throw new LoraNetException($"Unknown option '{options[i]}'.");
+            }
+        }
+        chosen = job => (prefixes is null || prefixes.Any(p => job.Id.StartsWith(p, StringComparison.Ordinal))) && (alone is null || job.Alone == alone);
+        return settings;
+    }
+}
