@@ -7,6 +7,7 @@ namespace LoraNet.Paper.Experiments;
 internal static class AllJobs
 {
     private static readonly ulong[] _seeds = [1, 2, 3];
+    private static readonly string[] _allLinear = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
     private static readonly int[] _ranks = [1, 2, 4, 8, 16, 32, 64];
 
     /// <summary>The jobs of a run.</summary>
@@ -14,14 +15,17 @@ internal static class AllJobs
     public static List<Job> Create(bool cuda)
     {
         List<Job> jobs = [];
+        // Others start from its result.
+        jobs.Add(new Job("e2e-domain", DomainModel.Run) { Alone = true });
         AddTimings(jobs, cuda);
         jobs.Add(new Job("checkpoint", CheckpointExperiment.Run));
         AddE2e(jobs);
         AddGlue(jobs);
-        AddE2eSweep(jobs);
-        AddSubspace(jobs);
         AddEncoderSweep(jobs);
+        AddSubspace(jobs);
+        AddE2eSweep(jobs);
         AddSecondRates(jobs);
+        AddE2eSecondRates(jobs);
         return jobs;
     }
 
@@ -29,20 +33,17 @@ internal static class AllJobs
     {
         string name = cuda ? "GPT-2 medium" : "GPT-2 of 9M";
         JsonObject shape = cuda ? Shapes.Gpt2Medium : Shapes.Gpt2Small;
-        foreach (ulong seed in _seeds)
-        {
+        foreach (Method method in new[] { Method.Lora(4, "c_attn"), Method.Full })
             foreach ((int batch, int length) in cuda ? new[] { (8, 512), (1, 512) } : [(2, 128)])
-            {
-                foreach (Method method in new[] { Method.Lora(4, "c_attn"), Method.Full })
-                    Time($"speed-gpt2-{batch}x{length}-{method.Name}-s{seed}", c => SpeedExperiment.Run(c, name, shape, method, batch, length, cuda ? 20 : 10, seed));
-            }
-            if (!cuda) continue;
+                Time($"speed-gpt2-{batch}x{length}-{method.Name}", c => SpeedExperiment.Run(c, name, shape, method, batch, length, cuda ? 15 : 10, _seeds));
+        if (cuda)
+        {
             foreach (Method method in new[] { Method.Lora(8, "q_proj", "v_proj"), Method.Full })
-                Time($"speed-llama1b-{method.Name}-s{seed}", c => SpeedExperiment.Run(c, "Llama-3.2-1B", Shapes.Llama1B, method, 4, 1024, 10, seed));
+                Time($"speed-llama1b-{method.Name}", c => SpeedExperiment.Run(c, "Llama-3.2-1B", Shapes.Llama1B, method, 4, 1024, 10, _seeds));
         }
         foreach (ulong seed in _seeds)
             foreach ((int batch, int length) in cuda ? new[] { (1, 128), (16, 256), (32, 512) } : [(1, 64), (4, 64)])
-                Time($"latency-{batch}x{length}-s{seed}", c => LatencyExperiment.Run(c, name, shape, 4, ["c_attn"], batch, length, cuda ? 30 : 15, seed));
+                Time($"latency-{batch}x{length}-s{seed}", c => LatencyExperiment.Run(c, name, shape, 4, ["c_attn"], batch, length, cuda ? 20 : 15, seed));
 
         void Time(string id, Action<JobContext> run) => jobs.Add(new Job(id, run) { Alone = true });
     }
@@ -83,26 +84,39 @@ internal static class AllJobs
 
     private static void AddE2e(List<Job> jobs)
     {
-        jobs.Add(new Job("e2e-base", c => E2eExperiment.Run(c, "e2e", new E2eSettings(new Method("base"), 0))));
-        foreach (ulong seed in _seeds)
+        foreach (bool domain in new[] { true, false })
         {
-            foreach (Method method in new[] { Method.Lora(8, "q_proj", "v_proj"), Method.Lora(8, AllLinear) with { Alpha = 16 }, Method.Full })
-                AddE2e(jobs, $"e2e-{method.Name}{(method.Targets.Count > 2 ? "-all" : "")}-s{seed}", "e2e", method, seed);
+            string start = domain ? "domain" : "stories";
+            jobs.Add(new Job($"e2e-{start}-base", c => E2eExperiment.Run(c, "e2e", new E2eSettings(new Method("base"), 0) { Domain = domain })));
+            foreach (ulong seed in _seeds)
+                foreach (Method method in new[] { Method.Lora(8, "q_proj", "v_proj"), Method.Lora(8, _allLinear), Method.Full })
+                    AddE2e(jobs, $"e2e-{start}-{method.Name}{(method.Targets.Count > 2 ? "-all" : "")}-s{seed}", "e2e", E2e(method, seed) with { Domain = domain });
         }
     }
 
-    private static readonly string[] AllLinear = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-
-    private static void AddE2e(List<Job> jobs, string id, string experiment, Method method, ulong seed) =>
-        jobs.Add(new Job(id, c => E2eExperiment.Run(c, experiment, new E2eSettings(method, seed) { LearningRate = method.Name == "full" ? 1e-3 : 5e-3 })));
+    private static void AddE2eSecondRates(List<Job> jobs)
+    {
+        foreach (ulong seed in _seeds)
+        {
+            foreach (Method method in new[] { Method.Lora(8, "q_proj", "v_proj"), Method.Lora(8, _allLinear), Method.Full })
+            {
+                E2eSettings e2e = E2e(method, seed);
+                AddE2e(jobs, $"e2e2-{method.Name}{(method.Targets.Count > 2 ? "-all" : "")}-s{seed}", "e2e", e2e with { Domain = true, LearningRate = e2e.LearningRate * 3 });
+            }
+        }
+    }
 
     private static void AddE2eSweep(List<Job> jobs)
     {
         foreach (ulong seed in _seeds)
             foreach (int rank in _ranks)
-                foreach ((string name, string[] targets) in new[] { ("qv", new[] { "q_proj", "v_proj" }), ("q", ["q_proj"]), ("qkvo", ["q_proj", "k_proj", "v_proj", "o_proj"]) })
-                    AddE2e(jobs, $"e2e-rank-{name}-r{rank}-s{seed}", "e2e-rank", Method.Lora(rank, targets), seed);
+                foreach ((string name, string[] targets) in new[] { ("qv", new[] { "q_proj", "v_proj" }), ("all", _allLinear), ("qkvo", ["q_proj", "k_proj", "v_proj", "o_proj"]) })
+                    AddE2e(jobs, $"e2e-rank-{name}-r{rank}-s{seed}", "e2e-rank", E2e(Method.Lora(rank, targets), seed) with { Domain = true, Epochs = 12 });
     }
+
+    private static E2eSettings E2e(Method method, ulong seed) => new(method, seed) { LearningRate = method.Name == "full" ? 1e-3 : 5e-3 };
+
+    private static void AddE2e(List<Job> jobs, string id, string experiment, E2eSettings e2e) => jobs.Add(new Job(id, c => E2eExperiment.Run(c, experiment, e2e)));
 
     private static void AddSubspace(List<Job> jobs)
     {

@@ -36,6 +36,14 @@ internal static class E2eData
         return [.. order.Select(m => new E2eEntry(m, texts[m]))];
     }
 
+    /// <summary>The validation file's meanings in two parts, nine tenths to train on and the same tenth held out in every run.</summary>
+    public static (List<E2eEntry> Train, List<E2eEntry> HeldOut) Split(string data)
+    {
+        List<E2eEntry> entries = Read(Path.Combine(data, "e2e", "valid.txt"));
+        HashSet<E2eEntry> heldOut = [.. Drawing.Draw(entries, entries.Count / 10, 0)];
+        return ([.. entries.Where(e => !heldOut.Contains(e))], [.. heldOut]);
+    }
+
     /// <summary>The prompt of a meaning: the base model was trained on texts that start with the beginning-of-sequence token.</summary>
     public static int[] Prompt(Tokenizer tokenizer, string meaning)
     {

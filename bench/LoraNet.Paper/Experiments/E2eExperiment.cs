@@ -14,8 +14,11 @@ namespace LoraNet.Paper.Experiments;
 internal sealed record E2eSettings(Method Method, ulong Seed)
 {
     public double LearningRate { get; init; }
-    public double Epochs { get; init; } = 10;
-    public int BatchSize { get; init; } = 16;
+    public double Epochs { get; init; } = 20;
+    public int BatchSize { get; init; } = 32;
+
+    /// <summary>True to start from <see cref="DomainModel"/> instead of the model of children's stories.</summary>
+    public bool Domain { get; init; }
 }
 
 /// <summary>
@@ -31,17 +34,18 @@ internal static class E2eExperiment
     {
         RunSettings settings = context.Settings;
         Backend backend = context.Backends.Current;
-        using CausalLM model = CausalLM.Load(settings.LanguageModel, backend);
+        string folder = e2e.Domain ? DomainModel.Folder(settings) : settings.LanguageModel;
+        if (!Directory.Exists(folder)) return;
+        using CausalLM model = CausalLM.Load(folder, backend);
         Tokenizer tokenizer = Tokenizer.Load(settings.LanguageModel);
-        List<E2eEntry> entries = E2eData.Read(Path.Combine(settings.Data, "e2e", "valid.txt")), test = E2eData.Read(Path.Combine(settings.Data, "e2e", "test.txt"));
-        // The same meanings are held out in every run.
-        HashSet<E2eEntry> heldOut = [.. Drawing.Draw(entries, entries.Count / 10, 0)];
-        List<TokenRow> train = E2eData.Rows(tokenizer, entries.Where(e => !heldOut.Contains(e))), held = E2eData.Rows(tokenizer, entries.Where(heldOut.Contains));
+        (List<E2eEntry> entries, List<E2eEntry> heldOut) = E2eData.Split(settings.Data);
+        List<E2eEntry> test = E2eData.Read(Path.Combine(settings.Data, "e2e", "test.txt"));
+        List<TokenRow> train = E2eData.Rows(tokenizer, entries), held = E2eData.Rows(tokenizer, heldOut);
         train = Drawing.Draw(train, settings.Rows(int.MaxValue), e2e.Seed);
         held = Drawing.Draw(held, settings.Rows(int.MaxValue), 0);
         test = Drawing.Draw(test, settings.Quick ? 3 : int.MaxValue, 0);
 
-        JsonObject result = new() { ["experiment"] = experiment, ["method"] = e2e.Method.Name, ["seed"] = e2e.Seed };
+        JsonObject result = new() { ["experiment"] = experiment, ["base"] = e2e.Domain ? "domain" : "stories", ["method"] = e2e.Method.Name, ["seed"] = e2e.Seed };
         using Arena arena = new(backend);
         if (e2e.Method.Name == "base")
         {

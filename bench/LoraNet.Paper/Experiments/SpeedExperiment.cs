@@ -13,53 +13,64 @@ internal static class SpeedExperiment
 {
     private const int Warmup = 3;
 
-    /// <summary>Times optimizer steps on a fresh device, so that its peak of memory is this run's alone.</summary>
-    public static void Run(JobContext context, string name, JsonObject shape, Method method, int batch, int length, int steps, ulong seed)
+    /// <summary>Times optimizer steps, once a seed, on a fresh device, so that its peak of memory is this run's alone.</summary>
+    public static void Run(JobContext context, string name, JsonObject shape, Method method, int batch, int length, int steps, IReadOnlyList<ulong> seeds)
     {
         Backend backend = context.Backends.Renew();
         using (CausalLM model = Shapes.Create(backend, shape))
         {
-            LoraAdapter adapter = method.Attach(model, [], seed);
             steps = context.Settings.Steps(steps);
-            using LoraTrainer trainer = new(model, Shapes.Rows(batch * 4, length, model.Options.VocabularySize, (int)seed), new TrainingOptions
+            foreach (ulong seed in seeds)
             {
-                BatchSize = batch,
-                MaxSteps = steps + Warmup,
-                LearningRate = 1e-5,
-                Schedule = ScheduleKind.Constant,
-                Seed = seed,
-            });
-            List<double> milliseconds = [];
-            for (int i = 0; i < steps + Warmup; i++)
-            {
-                StepResult step = trainer.Step();
-                if (i >= Warmup) milliseconds.Add(step.Milliseconds);
+                LoraAdapter adapter = method.Attach(model, [], seed);
+                Measure(context, name, model, adapter, method, batch, length, steps, seed);
+                model.DeleteAdapter(adapter.Name);
             }
-            milliseconds.Sort();
-            double median = milliseconds[milliseconds.Count / 2];
-            using Process process = Process.GetCurrentProcess();
-            context.Emit(new JsonObject
-            {
-                ["experiment"] = "speed",
-                ["shape"] = name,
-                ["method"] = method.Name,
-                ["rank"] = method.Rank,
-                ["targets"] = string.Join(",", method.Targets),
-                ["seed"] = seed,
-                ["batch"] = batch,
-                ["length"] = length,
-                ["steps"] = steps,
-                ["trained"] = adapter.ParameterCount,
-                ["parameters"] = model.BaseParameterCount,
-                ["optimizer_bytes"] = trainer.Optimizer.StateBytes,
-                ["gradient_bytes"] = 4 * adapter.ParameterCount,
-                ["peak_bytes"] = backend.IsHost ? process.PeakWorkingSet64 : backend.PeakBytes,
-                ["milliseconds"] = median,
-                ["fastest"] = milliseconds[0],
-                ["slowest"] = milliseconds[^1],
-                ["tokens_per_second"] = batch * length / (median / 1000),
-            });
         }
         context.Backends.Renew();
+    }
+
+    private static void Measure(JobContext context, string name, CausalLM model, LoraAdapter adapter, Method method, int batch, int length, int steps, ulong seed)
+    {
+        Backend backend = model.Backend;
+        using LoraTrainer trainer = new(model, Shapes.Rows(batch * 4, length, model.Options.VocabularySize, (int)seed), new TrainingOptions
+        {
+            BatchSize = batch,
+            MaxSteps = steps + Warmup,
+            LearningRate = 1e-5,
+            Schedule = ScheduleKind.Constant,
+            Seed = seed,
+        });
+        List<double> milliseconds = [];
+        for (int i = 0; i < steps + Warmup; i++)
+        {
+            StepResult step = trainer.Step();
+            if (i >= Warmup) milliseconds.Add(step.Milliseconds);
+        }
+        milliseconds.Sort();
+        double median = milliseconds[milliseconds.Count / 2];
+        using Process process = Process.GetCurrentProcess();
+        context.Emit(new JsonObject
+        {
+            ["experiment"] = "speed",
+            ["shape"] = name,
+            ["method"] = method.Name,
+            ["rank"] = method.Rank,
+            ["targets"] = string.Join(",", method.Targets),
+            ["seed"] = seed,
+            ["batch"] = batch,
+            ["length"] = length,
+            ["steps"] = steps,
+            ["trained"] = adapter.ParameterCount,
+            ["parameters"] = model.BaseParameterCount,
+            ["optimizer_bytes"] = trainer.Optimizer.StateBytes,
+            ["gradient_bytes"] = 4 * adapter.ParameterCount,
+            ["step_buffer_bytes"] = trainer.ArenaBytes,
+            ["peak_bytes"] = backend.IsHost ? process.PeakWorkingSet64 : backend.PeakBytes,
+            ["milliseconds"] = median,
+            ["fastest"] = milliseconds[0],
+            ["slowest"] = milliseconds[^1],
+            ["tokens_per_second"] = batch * length / (median / 1000),
+        });
     }
 }

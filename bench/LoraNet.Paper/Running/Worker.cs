@@ -16,7 +16,6 @@ internal static class Worker
         string claims = Path.Combine(settings.Results, "claims");
         Directory.CreateDirectory(claims);
         using BackendHolder backends = new(settings.Cuda);
-        bool good = true;
         foreach (Job job in jobs)
         {
             if (clock.Elapsed.TotalSeconds > settings.Seconds) break;
@@ -33,15 +32,14 @@ internal static class Worker
             }
             catch (Exception e) when (e is not OutOfMemoryException)
             {
-                // The other jobs go on: their results are worth having.
-                good = false;
+                // A device may be unusable after an error: another process, started by the caller, does the other jobs.
                 Console.WriteLine($"{job.Id}: FAILED: {e}");
-                backends.Dispose();
+                return false;
             }
             // Models are large and their finalizers late.
             GC.Collect();
         }
-        return good;
+        return true;
     }
 
     /// <summary>The results file of a job.</summary>
