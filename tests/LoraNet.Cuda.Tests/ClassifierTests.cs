@@ -13,7 +13,7 @@ namespace LoraNet.Cuda.Tests;
 /// <summary>A classifier trains and answers with the GPU's kernels as it does on the CPU (here on ILGPU's CPU accelerator).</summary>
 public sealed class ClassifierTests
 {
-    private const int Hidden = 32, Inner = 48, Layers = 2, Heads = 2, Vocabulary = 30;
+    private const int Hidden = 32, Inner = 48, Layers = 1, Heads = 2, Vocabulary = 30;
 
     private static readonly ClassificationRow[] _rows =
     [
@@ -26,11 +26,7 @@ public sealed class ClassifierTests
     [Theory]
     [InlineData("lora", 2, DType.F32, 1e-4)]
     [InlineData("full", 2, DType.F32, 1e-4)]
-    [InlineData("probe", 2, DType.F32, 1e-4)]
     [InlineData("lora", 1, DType.F32, 1e-4)]
-    [InlineData("full", 1, DType.F32, 1e-4)]
-    [InlineData("lora", 2, DType.BF16, 0.02)]
-    [InlineData("full", 2, DType.BF16, 0.02)]
     [InlineData("full", 1, DType.BF16, 0.05)]
     public void TrainsAndAnswersAsOnTheCpu(string method, int labels, DType type, double tolerance)
     {
@@ -48,10 +44,9 @@ public sealed class ClassifierTests
         switch (method)
         {
             case "full": model.Attach(AdapterBuilder.CreateFull(model)); break;
-            case "probe": model.AddAdapter(new LoraConfig { TargetModules = ModuleSelector.Of(), ModulesToSave = ["pooler.dense"] }, seed: 3); break;
             default: model.AddAdapter(new LoraConfig { Rank = 4, Alpha = 16, Dropout = 0.1, ModulesToSave = ["pooler.dense"], TargetModules = ModuleSelector.Of("query", "value") }, seed: 3); break;
         }
-        using LoraTrainer trainer = new(model, _rows, new TrainingOptions { BatchSize = 4, MaxSteps = 12, LearningRate = method == "full" ? 5e-3 : 2e-2, WeightDecay = 0.01, WarmupRatio = 0.06, Seed = 1 });
+        using LoraTrainer trainer = new(model, _rows, new TrainingOptions { BatchSize = 4, MaxSteps = 6, LearningRate = method == "full" ? 1e-2 : 3e-2, WeightDecay = 0.01, Seed = 1 });
         double[] losses = new double[trainer.TotalSteps];
         for (int i = 0; i < losses.Length; i++) losses[i] = trainer.Step().Loss;
         return (losses, [.. Evaluator.Evaluate(model, _rows, 2).Logits.SelectMany(l => l)]);
