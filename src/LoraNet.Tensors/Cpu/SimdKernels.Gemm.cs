@@ -11,7 +11,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
     where TSimd : struct, ISimd<TVector> where TVector : unmanaged
 {
     /// <summary>Largest depth of a block: a widened panel of B stays in the second-level cache, from where it streams; longer blocks read and write C less often.</summary>
-    private const int DepthBlock = 768;
+    private const int DepthBlock = 1024;
 
     /// <summary>Columns up to which a product counts as skinny: rows times rows instead of tiles.</summary>
     private const int SkinnyColumns = 64;
