@@ -55,9 +55,13 @@ internal static class BenchCommand
         RunProfile? profile = RunProfile.Attach(values.Switch("profile"), ref device);
         using Backend backend = device;
         DType stored = ShapeWeights.StoredType(config);
-        using CausalLM model = new(backend, config, options, ShapeWeights.Random(config, options, stored));
+        ShapeWeights weights = ShapeWeights.Random(config, options, stored);
+        using CausalLM model = new(backend, config, options, weights);
         LoraConfig lora = SettingReaders.ReadLora(values) with { Dropout = 0 };
         LoraAdapter adapter = model.AddAdapter(lora, seed: seed);
+        model.Prepare();
+        // The CPU backend reads only its packed copies from now on, the embedding included where it is the head.
+        if (options.TiedEmbeddings && backend.IsHost && !values.Switch("low-memory") && !lora.UseDora && host.Environment("LORANET_BACKEND") is null or "cpu") weights.FreeValues();
         List<TokenRow> rows = RandomRows((steps + WarmupSteps) * batch * accumulation, length, masked, config.VocabSize, seed);
         using LoraTrainer trainer = new(model, rows, new TrainingOptions
         {

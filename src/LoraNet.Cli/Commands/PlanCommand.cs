@@ -53,7 +53,7 @@ internal static class PlanCommand
         double weightBytes = (quantization ?? "none") switch { "int8" => 1.03, "nf4" => 0.53, _ => 0 };
         IReadOnlyList<(Module Module, int Rank)> adapted = [.. targets.Select(t => (t.Module, t.Rank))];
         ActivationChoice activations = SettingReaders.ReadTraining(values).Activations;
-        MemoryPlan plan = MemoryPlan.Of(model, adapted, trained, (long)batch * length, device.ActivationBytes, device.IsHost, activations, device.Bytes, weightBytes);
+        MemoryPlan plan = MemoryPlan.Of(model, adapted, trained, (long)batch * length, device.ActivationBytes, activations, device.Bytes, weightBytes);
         double flops = MemoryPlan.FlopsPerToken(model, adapted, length), seconds = flops * batch * length / device.Flops;
         bool fits = plan.Total <= device.Bytes;
         string? advice = fits ? null : Advice(model, adapted, trained, batch, length, device, weightBytes, plan);
@@ -194,6 +194,6 @@ internal static class PlanCommand
         if (weightBytes == 0 && Fits(1, Math.Min(length, 512), 0.53)) return "Use --base-quantization nf4 with --batch-size 1.";
         return $"The weights alone take {Format.Bytes(plan.Weights)}: use a smaller model or a larger device.";
 
-        bool Fits(int b, int l, double bytes) => MemoryPlan.Of(model, adapted, trained, (long)b * l, device.ActivationBytes, device.IsHost, ActivationChoice.Auto, device.Bytes, bytes).Total <= device.Bytes;
+        bool Fits(int b, int l, double bytes) => MemoryPlan.Of(model, adapted, trained, (long)b * l, device.ActivationBytes, ActivationChoice.Auto, device.Bytes, bytes).Total <= device.Bytes;
     }
 }

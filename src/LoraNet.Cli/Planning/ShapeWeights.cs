@@ -80,13 +80,19 @@ internal sealed unsafe class ShapeWeights : IWeightSource
     public HostTensor Get(string name) => _tensors.TryGetValue(name, out HostTensor? tensor) ? tensor
         : throw new LoraNetException($"This configuration implies no tensor '{name}'.", "Its model family cannot be planned without weights; use --model.");
 
+    /// <summary>Frees the random numbers once a backend has its own form of every matrix: a model's file would leave the process likewise.</summary>
+    public void FreeValues()
+    {
+        if (_pool is null) return;
+        NativeMemory.AlignedFree(_pool);
+        _pool = null;
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
         _tensors.Clear();
-        if (_pool is null) return;
-        NativeMemory.AlignedFree(_pool);
-        _pool = null;
+        FreeValues();
     }
 
     private void Fill(long elements, DType dtype)

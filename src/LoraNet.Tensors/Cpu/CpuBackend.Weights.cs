@@ -41,6 +41,7 @@ public sealed unsafe partial class CpuBackend
         nint address = AllocateMemory(Math.Max(1L, (long)panels * width * weight.Columns * type.Size()));
         WeightPacker packer = new(weight, type, width, (void*)address);
         _pool.Run(panels, ref packer);
+        (weight.Source.Owner as IPageOwner)?.Forget(weight.Source.Address, weight.Source.Count * stored.Size());
         GC.KeepAlive(weight.Source.Owner);
         return new PackedWeight(this, address, type, panels: true);
     }
@@ -79,11 +80,14 @@ public sealed unsafe partial class CpuBackend
         Require.Matrix(y, (int)ids.Count, w.Columns);
         int* index = Indices(ids);
         float* result = Write(y, Use.Operand0);
+        // A head that shares the table has packed it: the original, often a mapped file, is then not read again.
+        PackedWeight? packed = w.Prepared is PackedWeight { Panels: true } form && form.Owner == this ? form : null;
         for (int i = 0; i < ids.Count; i++)
         {
             Require.Index(index[i], w.Rows, nameof(ids));
             Span<float> row = new(result + (nint)i * w.Columns, w.Columns);
-            if (w.Transposed)
+            if (packed is not null) PanelRow(packed, index[i], row);
+            else if (w.Transposed)
             {
                 for (int k = 0; k < row.Length; k++) w.Source.Read((long)k * w.Rows + index[i], row.Slice(k, 1));
             }
@@ -92,5 +96,27 @@ public sealed unsafe partial class CpuBackend
         }
         GC.KeepAlive(w.Source.Owner);
         Finish(y, result);
+    }
+
+    /// <summary>One row of a packed weight: a column of its panel, a line of memory apart.</summary>
+    private void PanelRow(PackedWeight form, int index, Span<float> row)
+    {
+        int width = _kernels.PanelWidth;
+        nint start = (nint)(index / width) * width * row.Length + index % width;
+        switch (form.Type)
+        {
+            case DType.F32:
+                float* single = (float*)form.Address + start;
+                for (int k = 0; k < row.Length; k++) row[k] = single[(nint)k * width];
+                break;
+            case DType.BF16:
+                ushort* narrow = (ushort*)form.Address + start;
+                for (int k = 0; k < row.Length; k++) row[k] = BFloat16.ToSingle(narrow[(nint)k * width]);
+                break;
+            default:
+                ushort* half = (ushort*)form.Address + start;
+                for (int k = 0; k < row.Length; k++) row[k] = (float)BitConverter.UInt16BitsToHalf(half[(nint)k * width]);
+                break;
+        }
     }
 }

@@ -309,13 +309,14 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>(WorkerPool pool
             if (panel >= Panels || depth <= 0) return default;
             int size = P.BType.Size();
             byte* b = (byte*)P.B;
-            // Only packed weights: the rows of others are too far apart to be worth it.
+            nint columns = Math.Min(Columns, P.N - (nint)panel * Columns);
             return P.BSource switch
             {
                 BSource.Panels => new Upcoming(b + ((nint)panel * P.BLd + k) * Columns * size, 0, 1, depth * Columns * size),
                 BSource.PanelsAcross => new Upcoming(
-                    b + ((nint)(k / Columns) * P.BLd + (nint)panel * Columns) * Columns * size, P.BLd * Columns * size, (depth + Columns - 1) / Columns, (int)Math.Min(Columns, P.BLd - (nint)panel * Columns) * Columns * size),
-                _ => default,
+                    b + ((nint)(k / Columns) * P.BLd + (nint)panel * Columns) * Columns * size, P.BLd * Columns * size, (depth + Columns - 1) / Columns, (int)columns * Columns * size),
+                BSource.Columns => new Upcoming(b + ((nint)panel * Columns * P.BLd + k) * size, P.BLd * size, (int)columns, depth * size),
+                _ => new Upcoming(b + (k * P.BLd + (nint)panel * Columns) * size, P.BLd * size, depth, (int)columns * size),
             };
         }
 

@@ -51,6 +51,9 @@ public sealed class ProfilingBackend : Backend
     public override DType ComputeType => _inner.ComputeType;
 
     /// <inheritdoc/>
+    public override long AvailableBytes => _inner.AvailableBytes;
+
+    /// <inheritdoc/>
     public override long PeakBytes => _inner.PeakBytes;
 
     /// <inheritdoc/>

@@ -1,4 +1,6 @@
 using System.IO.MemoryMappedFiles;
+using System.Runtime.InteropServices;
+using LoraNet.Tensors;
 
 namespace LoraNet.Formats;
 
@@ -6,7 +8,7 @@ namespace LoraNet.Formats;
 /// A file mapped read-only into memory. The map lives as long as this object is reachable, or until it is disposed.
 /// The file must not be shortened while mapped: no managed code can turn the resulting fault into an exception.
 /// </summary>
-internal sealed class MappedFile : IDisposable
+internal sealed partial class MappedFile : IDisposable, IPageOwner
 {
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
@@ -62,6 +64,20 @@ internal sealed class MappedFile : IDisposable
             throw FileErrors.Reading(path, e);
         }
     }
+
+    /// <summary>Takes whole pages out of the process on Linux; they remain in the system's file cache. Elsewhere nothing: it is only a hint.</summary>
+    public void Forget(nint address, long bytes)
+    {
+        if (!OperatingSystem.IsLinux()) return;
+        nint page = Environment.SystemPageSize;
+        nint start = (Math.Max(address, Address) + page - 1) / page * page;
+        nint end = (nint)(Math.Min(address + bytes, Address + Length) / page * page);
+        // Advice 4 is MADV_DONTNEED in every Linux ABI; on a read-only mapping of a file the next read finds the file's bytes again.
+        if (end > start) _ = Advise(start, (nuint)(end - start), 4);
+    }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(nint address, nuint length, int advice);
 
     public void Dispose()
     {

@@ -82,14 +82,14 @@ public sealed class CausalLM : PretrainedModel
     }
 
     /// <summary>
-    /// Rows of logits computed at a time: a chunk near 64 MB on a host, whose caches are small; on a device 256 MB and whole tiles of 128
+    /// Rows of logits computed at a time: a chunk near 32 MB on a host, whose caches are small; on a device 256 MB and whole tiles of 128
     /// rows, since every chunk reads the whole head and few rows would leave its matrix units idle.
     /// </summary>
     public int LogitsChunkRows
     {
         get
         {
-            if (Backend.IsHost) return Math.Clamp((int)((64L << 20) / 4 / Options.VocabularySize), 64, 4096);
+            if (Backend.IsHost) return Math.Clamp((int)((32L << 20) / 4 / Options.VocabularySize), 64, 4096);
             long rows = (256L << 20) / Backend.ComputeType.Size() / Options.VocabularySize / 128 * 128;
             return (int)Math.Clamp(rows, 128, 4096);
         }
@@ -285,9 +285,12 @@ public sealed class CausalLM : PretrainedModel
             gradient = tape.Rent(hidden.Rows, hidden.Columns);
             Backend.Zero(gradient);
         }
-        for (int first = 0; first < hidden.Rows; first += LogitsChunkRows)
+        // Chunks of equal size on a host: a small last one would cost as much to unpack the head for. Whole tiles elsewhere.
+        int chunks = (hidden.Rows + LogitsChunkRows - 1) / LogitsChunkRows;
+        int size = Backend.IsHost && chunks > 0 ? (hidden.Rows + chunks - 1) / chunks : LogitsChunkRows;
+        for (int first = 0; first < hidden.Rows; first += size)
         {
-            int rows = Math.Min(LogitsChunkRows, hidden.Rows - first);
+            int rows = Math.Min(size, hidden.Rows - first);
             Tensor chunk = arena.Slice(hidden, first, rows);
             chunk.RequiresGrad = tracks;
             if (gradient is not null) chunk.Grad = arena.Slice(gradient, first, rows);

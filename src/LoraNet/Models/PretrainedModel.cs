@@ -121,10 +121,10 @@ public abstract class PretrainedModel : IDisposable
         adapter.Dispose();
     }
 
-    /// <summary>Prepares the frozen weights on the backend, so that the first step does not wait for it.</summary>
+    /// <summary>Prepares the frozen weights of products on the backend, so that the first step does not wait for it.</summary>
     public void Prepare()
     {
-        foreach (BaseTensor tensor in _tensors.Values) tensor.Prepare();
+        foreach (Module module in _order) (module as LinearModule)?.Weight.Prepare();
     }
 
     /// <inheritdoc/>

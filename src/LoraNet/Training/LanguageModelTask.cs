@@ -69,7 +69,7 @@ public sealed class LanguageModelTask : ITrainingTask, IDisposable
     {
         // The most a micro-batch can hold: the longest rows together.
         long tokens = _rows.Select(r => (long)r.Length).OrderDescending().Take(options.BatchSize).Sum();
-        MemoryPlan plan = MemoryPlan.Of(_model, MemoryPlan.Adapted(_model), trained, tokens, _model.Backend.ComputeType.Size(), _model.Backend.IsHost, options.Activations, _model.Backend.AvailableBytes);
+        MemoryPlan plan = MemoryPlan.Of(_model, MemoryPlan.Adapted(_model), trained, tokens, _model.Backend.ComputeType.Size(), options.Activations, _model.Backend.AvailableBytes);
         tape.Policy = plan.Policy;
         _model.RecomputedLayers = plan.Recomputed;
         return plan;

@@ -8,7 +8,7 @@ namespace LoraNet.Training;
 /// <summary>What is kept of a step's forward for its backward. Gradients do not depend on it.</summary>
 public enum ActivationChoice
 {
-    /// <summary>On a GPU <see cref="Norms"/>, on a CPU <see cref="Keep"/>; where the plan says that it does not fit, more is computed again.</summary>
+    /// <summary><see cref="Norms"/>; where the plan says that it does not fit, more is computed again.</summary>
     Auto,
 
     /// <summary>Everything: the fastest by one or two percent.</summary>
@@ -59,20 +59,18 @@ public sealed record MemoryPlan(
     /// <param name="trained">Trained values.</param>
     /// <param name="tokens">Tokens of a micro-batch.</param>
     /// <param name="activationBytes">4 on a CPU, 2 for 16-bit types on a GPU.</param>
-    /// <param name="onHost">True on a CPU.</param>
     /// <param name="choice">What is to be kept.</param>
     /// <param name="available">Bytes of memory, for <see cref="ActivationChoice.Auto"/>.</param>
     /// <param name="weightBytes">Bytes of a weight, or 0 for the stored type.</param>
     public static MemoryPlan Of(
-        CausalLM model, IReadOnlyList<(Module Module, int Rank)> adapted, long trained, long tokens, int activationBytes, bool onHost, ActivationChoice choice, long available, double weightBytes = 0)
+        CausalLM model, IReadOnlyList<(Module Module, int Rank)> adapted, long trained, long tokens, int activationBytes, ActivationChoice choice, long available, double weightBytes = 0)
     {
         if (choice != ActivationChoice.Auto)
         {
             MemoryPlan asked = With(choice switch { ActivationChoice.Keep => ActivationPolicy.Keep, ActivationChoice.Norms => ActivationPolicy.Norms, _ => ActivationPolicy.Selective });
             return choice == ActivationChoice.Recompute ? asked with { Recomputed = asked.Layers } : asked;
         }
-        MemoryPlan plan = With(onHost ? ActivationPolicy.Keep : ActivationPolicy.Norms);
-        if (plan.Total > available) plan = With(ActivationPolicy.Norms);
+        MemoryPlan plan = With(ActivationPolicy.Norms);
         if (plan.Total > available) plan = With(ActivationPolicy.Selective);
         while (plan.Total > available && plan.Recomputed < plan.Layers) plan = plan with { Recomputed = plan.Recomputed + 1 };
         return plan;

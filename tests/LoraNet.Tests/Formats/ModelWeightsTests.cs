@@ -127,4 +127,19 @@ public class ModelWeightsTests
             }
         }
     }
+
+    [Fact]
+    public void Forgotten_pages_come_back_from_the_file()
+    {
+        using TemporaryFolder folder = new();
+        string path = Path.Combine(folder.Path, "w.safetensors");
+        float[] values = [.. Enumerable.Range(0, 50_000).Select(static i => i * 0.25f)];
+        SafetensorsWriter.Write(path, [SafetensorsEntry.FromSingles("a", values[..17], [17]), SafetensorsEntry.FromSingles("w", values, [500, 100])]);
+        using ModelWeights weights = ModelWeights.Open(path);
+        HostTensor tensor = weights.Get("w");
+        Assert.Equal(values, tensor.ToArray());
+        ((IPageOwner)tensor.Owner!).Forget(tensor.Address, tensor.Count * sizeof(float));
+        Assert.Equal(values, tensor.ToArray());
+        Assert.Equal(values[..17], weights.Get("a").ToArray());
+    }
 }

@@ -39,11 +39,11 @@ public class ActivationPolicyTests
         using CpuBackend backend = new();
         using CausalLM model = TinyModel.Load(backend);
         LoraAdapter adapter = model.AddAdapter(new LoraConfig { Rank = 4, TargetModules = ModuleSelector.AllLinearLayers });
-        MemoryPlan Plan(ActivationChoice choice, long available) => MemoryPlan.Of(model, MemoryPlan.Adapted(model), adapter.ParameterCount, 4000, 4, onHost: true, choice, available);
-        MemoryPlan all = Plan(ActivationChoice.Keep, 0), least = Plan(ActivationChoice.Recompute, 0);
+        MemoryPlan Plan(ActivationChoice choice, long available) => MemoryPlan.Of(model, MemoryPlan.Adapted(model), adapter.ParameterCount, 4000, 4, choice, available);
+        MemoryPlan all = Plan(ActivationChoice.Norms, 0), least = Plan(ActivationChoice.Recompute, 0);
         Assert.Equal(0, Plan(ActivationChoice.Auto, all.Total).Recomputed);
-        Assert.Equal(ActivationPolicy.Keep, Plan(ActivationChoice.Auto, all.Total).Policy);
-        Assert.Equal((ActivationPolicy.Norms, 0), (Plan(ActivationChoice.Auto, all.Total - 1).Policy, Plan(ActivationChoice.Auto, all.Total - 1).Recomputed));
+        Assert.Equal(ActivationPolicy.Norms, Plan(ActivationChoice.Auto, all.Total).Policy);
+        Assert.Equal((ActivationPolicy.Selective, 0), (Plan(ActivationChoice.Auto, all.Total - 1).Policy, Plan(ActivationChoice.Auto, all.Total - 1).Recomputed));
         Assert.Equal(least.Layers, Plan(ActivationChoice.Auto, 1).Recomputed);
         Assert.Equal(model.Options.Layers, least.Recomputed);
     }
