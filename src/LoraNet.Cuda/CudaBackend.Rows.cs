@@ -51,7 +51,7 @@ public sealed partial class CudaBackend
     public override void CrossEntropy(Tensor logits, Tensor targets, float gradScale, float softCap, Tensor loss, Tensor? dLogits)
     {
         RequireF32(loss);
-        // The largest groups: so few rows are then under way that the gradient finds them in the level-2 cache.
+        // Large groups: so few rows are then under way that the gradient finds them in the level-2 cache.
         LaunchGroupPerRow(_kernels.CrossEntropy.Get(logits.DType, dLogits?.DType ?? logits.DType), logits.Rows, logits.Columns, new CrossEntropyArgs
         {
             Logits = logits.Address,
@@ -62,8 +62,11 @@ public sealed partial class CudaBackend
             GradScale = gradScale,
             GradScaleAddress = GradScaleAddress(gradScale),
             SoftCap = softCap,
-        }, 1024);
+        }, CrossEntropyGroup);
     }
+
+    /// <summary>Threads for a row of logits; a setting only so that it can be measured.</summary>
+    internal int CrossEntropyGroup { get; set; } = 1024;
 
     private void Gather(nint table, DType tableType, Tensor rows, float scale, Tensor y)
     {

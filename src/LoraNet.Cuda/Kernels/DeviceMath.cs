@@ -34,9 +34,8 @@ internal static class DeviceMath
         return x <= float.PositiveInfinity ? y : x;
     }
 
-    /// <summary>e^x to about 2^-20 where |x| is below 20, for results that are rounded to 16 bits: ILGPU translates
-    /// this intrinsic (which has a managed body, hence its name) to the hardware's 2^x.</summary>
-    public static float FastExp(float x) => IntrinsicMath.CPUOnly.Exp2(x * Log2E);
+    /// <summary>e^x to about 2^-20 where |x| is below 20, for results that are rounded to 16 bits.</summary>
+    public static float FastExp(float x) => Hardware.Exp2(x * Log2E);
 
     /// <summary>e^x as exactly as storage <typeparamref name="T"/> can show.</summary>
     public static float Exp<T>(float x)
@@ -64,7 +63,9 @@ internal static class DeviceMath
     public static float Sigmoid<T>(float x)
         where T : struct, IStorage
     {
-        float e = Exp<T>(x < 0f ? x : -x), d = 1f / (1f + e);
+        // The reciprocal of infinity is 0, as it should be.
+        if (T.Size == 2) return Hardware.Reciprocal(1f + FastExp(-x));
+        float e = Exp(x < 0f ? x : -x), d = 1f / (1f + e);
         return x < 0f ? e * d : d;
     }
 

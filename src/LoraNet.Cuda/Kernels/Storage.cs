@@ -10,6 +10,18 @@ internal struct Pack
     public Pack(float x, float y, float z, float w) => (X, Y, Z, W) = (x, y, z, w);
 }
 
+/// <summary>Eight neighbouring elements in binary32: 16 bytes of a 16-bit type, the widest access.</summary>
+internal struct Octet
+{
+    public Pack Low, High;
+}
+
+/// <summary>16 bytes at an address that is a multiple of 16: <see cref="Runtime.PtxCompiler"/> moves them in one access.</summary>
+internal struct Wide
+{
+    public ulong A, B;
+}
+
 /// <summary>Four packs a group's width apart: enough loads in flight to hide the memory's latency.</summary>
 internal struct Quad
 {
@@ -37,6 +49,12 @@ internal interface IStorage
 
     /// <summary>Stores four elements; the first must be 8-byte aligned.</summary>
     static abstract void StorePack(long address, long index, Pack value);
+
+    /// <summary>Eight elements from <paramref name="index"/> on; the first must be 16-byte aligned.</summary>
+    static abstract Octet LoadOctet(long address, long index);
+
+    /// <summary>Stores eight elements; the first must be 16-byte aligned.</summary>
+    static abstract void StoreOctet(long address, long index, Octet value);
 }
 
 /// <summary>IEEE 754 binary32.</summary>
@@ -60,6 +78,32 @@ internal readonly unsafe struct StoredF32 : IStorage
         *(ulong*)(address + index * 4) = Interop.FloatAsInt(value.X) | (ulong)Interop.FloatAsInt(value.Y) << 32;
         *(ulong*)(address + index * 4 + 8) = Interop.FloatAsInt(value.Z) | (ulong)Interop.FloatAsInt(value.W) << 32;
     }
+
+    public static Octet LoadOctet(long address, long index)
+    {
+        Wide low = *(Wide*)(address + index * 4), high = *(Wide*)(address + index * 4 + 16);
+        Octet o = default;
+        o.Low = Unpack(low);
+        o.High = Unpack(high);
+        return o;
+    }
+
+    public static void StoreOctet(long address, long index, Octet value)
+    {
+        *(Wide*)(address + index * 4) = ToWide(value.Low);
+        *(Wide*)(address + index * 4 + 16) = ToWide(value.High);
+    }
+
+    private static Pack Unpack(Wide w) => new(Interop.IntAsFloat((uint)w.A), Interop.IntAsFloat((uint)(w.A >> 32)),
+        Interop.IntAsFloat((uint)w.B), Interop.IntAsFloat((uint)(w.B >> 32)));
+
+    private static Wide ToWide(Pack p)
+    {
+        Wide w = default;
+        w.A = Interop.FloatAsInt(p.X) | (ulong)Interop.FloatAsInt(p.Y) << 32;
+        w.B = Interop.FloatAsInt(p.Z) | (ulong)Interop.FloatAsInt(p.W) << 32;
+        return w;
+    }
 }
 
 /// <summary>bfloat16 as 16-bit integers.</summary>
@@ -69,21 +113,36 @@ internal readonly unsafe struct StoredBF16 : IStorage
 
     public static float Load(long address, long index) => Widen(*(ushort*)(address + index * 2));
 
-    public static void Store(long address, long index, float value) => *(ushort*)(address + index * 2) = (ushort)Narrow(value);
+    public static void Store(long address, long index, float value) => *(ushort*)(address + index * 2) = (ushort)Hardware.NarrowBF16(value, 0f);
 
-    public static Pack LoadPack(long address, long index)
+    public static Pack LoadPack(long address, long index) => Unpack(*(ulong*)(address + index * 2));
+
+    public static void StorePack(long address, long index, Pack value) => *(ulong*)(address + index * 2) = ToBits(value);
+
+    public static Octet LoadOctet(long address, long index)
     {
-        ulong bits = *(ulong*)(address + index * 2);
+        Wide w = *(Wide*)(address + index * 2);
+        Octet o = default;
+        o.Low = Unpack(w.A);
+        o.High = Unpack(w.B);
+        return o;
+    }
+
+    public static void StoreOctet(long address, long index, Octet value)
+    {
+        Wide w = default;
+        w.A = ToBits(value.Low);
+        w.B = ToBits(value.High);
+        *(Wide*)(address + index * 2) = w;
+    }
+
+    private static Pack Unpack(ulong bits)
+    {
         uint low = (uint)bits, high = (uint)(bits >> 32);
-        return new Pack(Interop.IntAsFloat(low << 16), Interop.IntAsFloat(low & 0xffff0000),
-            Interop.IntAsFloat(high << 16), Interop.IntAsFloat(high & 0xffff0000));
+        return new Pack(Interop.IntAsFloat(low << 16), Interop.IntAsFloat(low & 0xffff0000), Interop.IntAsFloat(high << 16), Interop.IntAsFloat(high & 0xffff0000));
     }
 
-    public static void StorePack(long address, long index, Pack value)
-    {
-        uint low = Narrow(value.X) | Narrow(value.Y) << 16, high = Narrow(value.Z) | Narrow(value.W) << 16;
-        *(ulong*)(address + index * 2) = low | (ulong)high << 32;
-    }
+    private static ulong ToBits(Pack p) => Hardware.NarrowBF16(p.X, p.Y) | (ulong)Hardware.NarrowBF16(p.Z, p.W) << 32;
 
     public static float Widen(uint bits) => Interop.IntAsFloat(bits << 16);
 
@@ -101,22 +160,38 @@ internal readonly unsafe struct StoredF16 : IStorage
 {
     public static int Size => 2;
 
-    public static float Load(long address, long index) => Widen(*(ushort*)(address + index * 2));
+    public static float Load(long address, long index) => Hardware.WidenLowF16(*(ushort*)(address + index * 2));
 
-    public static void Store(long address, long index, float value) => *(ushort*)(address + index * 2) = (ushort)Narrow(value);
+    public static void Store(long address, long index, float value) => *(ushort*)(address + index * 2) = (ushort)Hardware.NarrowF16(value, 0f);
 
-    public static Pack LoadPack(long address, long index)
+    public static Pack LoadPack(long address, long index) => Unpack(*(ulong*)(address + index * 2));
+
+    public static void StorePack(long address, long index, Pack value) => *(ulong*)(address + index * 2) = ToBits(value);
+
+    public static Octet LoadOctet(long address, long index)
     {
-        ulong bits = *(ulong*)(address + index * 2);
+        Wide w = *(Wide*)(address + index * 2);
+        Octet o = default;
+        o.Low = Unpack(w.A);
+        o.High = Unpack(w.B);
+        return o;
+    }
+
+    public static void StoreOctet(long address, long index, Octet value)
+    {
+        Wide w = default;
+        w.A = ToBits(value.Low);
+        w.B = ToBits(value.High);
+        *(Wide*)(address + index * 2) = w;
+    }
+
+    private static Pack Unpack(ulong bits)
+    {
         uint low = (uint)bits, high = (uint)(bits >> 32);
-        return new Pack(Widen(low & 0xffff), Widen(low >> 16), Widen(high & 0xffff), Widen(high >> 16));
+        return new Pack(Hardware.WidenLowF16(low), Hardware.WidenHighF16(low), Hardware.WidenLowF16(high), Hardware.WidenHighF16(high));
     }
 
-    public static void StorePack(long address, long index, Pack value)
-    {
-        uint low = Narrow(value.X) | Narrow(value.Y) << 16, high = Narrow(value.Z) | Narrow(value.W) << 16;
-        *(ulong*)(address + index * 2) = low | (ulong)high << 32;
-    }
+    private static ulong ToBits(Pack p) => Hardware.NarrowF16(p.X, p.Y) | (ulong)Hardware.NarrowF16(p.Z, p.W) << 32;
 
     public static float Widen(uint bits)
     {

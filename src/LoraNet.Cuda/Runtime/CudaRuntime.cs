@@ -137,7 +137,7 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
     private (nint Function, int MaxGroup) Load(MethodInfo method)
     {
         // A compiler serves one thread at a time; there are as many as threads ever asked at once.
-        if (!_compilers.TryTake(out PtxCompiler? compiler)) compiler = new PtxCompiler();
+        if (!_compilers.TryTake(out PtxCompiler? compiler)) compiler = new PtxCompiler(Device.Major >= 8);
         (string text, string entry) = compiler.Compile(method);
         _compilers.Add(compiler);
         Bind();
