@@ -77,7 +77,9 @@ internal static class CommandLine
                 IReadOnlyList<string> near = NearestNames.Find(token, command.Subcommands.Select(c => c.Name), 2);
                 return new LoraNetException($"'{token}' is not a command of {Path(command)}.", near.Count > 0 ? $"Nearest: {string.Join(", ", near)}." : $"Commands: {string.Join(", ", command.Subcommands.Select(c => c.Name))}.");
             }
-            return new LoraNetException($"'{token}' is not expected here.", $"Quote a value that contains spaces. '{Path(command)} --help' lists the flags.");
+            return new LoraNetException(
+                $"'{token}' is not expected here.",
+                token.Contains(' ', StringComparison.Ordinal) ? $"Put its flag before it. '{Path(command)} --help' lists the flags." : $"Quote a value that contains spaces. '{Path(command)} --help' lists the flags.");
         }
         if (result.Errors.Count == 0) return null;
         return new LoraNetException(result.Errors[0].Message, $"'{Path(command)} --help' lists the flags.");

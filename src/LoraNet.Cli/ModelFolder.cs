@@ -7,10 +7,13 @@ namespace LoraNet.Cli;
 /// <summary>What commands need from a model folder besides the weights.</summary>
 internal static class ModelFolder
 {
+    /// <summary>The file of a folder's chat template.</summary>
+    public const string TemplateFile = "chat_template.jinja";
+
     private static readonly string[] _tokenizerFiles =
     [
         "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt",
-        "chat_template.jinja", "chat_template.json",
+        TemplateFile, "chat_template.json",
     ];
 
     /// <summary>Opens the model.</summary>
@@ -34,6 +37,15 @@ internal static class ModelFolder
         bool any = _tokenizerFiles.Any(f => f is "tokenizer.json" or "tokenizer.model" or "vocab.json" or "vocab.txt" && File.Exists(Path.Combine(directory, f)))
             || Directory.EnumerateFiles(directory, "*.tiktoken").Any() || Directory.EnumerateFiles(directory, "*.model").Any() || Directory.EnumerateFiles(directory, "tok*.bin").Any();
         return any ? Tokenizers.Tokenizer.Load(directory) : null;
+    }
+
+    /// <summary>The text of the chat template that an adapter was trained with when it is not the model's own, else null.</summary>
+    public static string? TemplateOf(string? adapter, string model)
+    {
+        if (adapter is null || Template(adapter) is not { } trained) return null;
+        return trained == Template(model) ? null : trained;
+
+        static string? Template(string folder) => Path.Combine(folder, TemplateFile) is var path && File.Exists(path) ? File.ReadAllText(path) : null;
     }
 
     /// <summary>Copies the tokenizer's files; false when there are none.</summary>

@@ -15,7 +15,7 @@ namespace LoraNet.Cli.Commands;
 /// <summary><c>loranet chat</c>: a conversation through the model's chat template.</summary>
 internal static class ChatCommand
 {
-    private static readonly IReadOnlyList<Setting> _settings = [.. TrainSettings.Some("model", "adapter"), .. GenerationSettings.Sampling, .. BackendFactory.Settings];
+    private static readonly IReadOnlyList<Setting> _settings = [.. TrainSettings.Some("model", "adapter", "chat-template"), .. GenerationSettings.Sampling, .. BackendFactory.Settings];
 
     public static Command Create(CommandContext context)
     {
@@ -33,8 +33,7 @@ internal static class ChatCommand
         using Backend backend = BackendFactory.Create(values, host);
         using CausalLM model = ModelFolder.Load(folder, backend);
         Tokenizer tokenizer = ModelFolder.Tokenizer(folder) ?? throw new LoraNetException($"The model folder {folder} has no tokenizer.", "Add tokenizer.json.");
-        ChatTemplate template = tokenizer.ChatTemplate is { } source ? ChatTemplate.Parse(source)
-            : throw new LoraNetException($"The model in {folder} has no chat template.", "Use 'loranet generate' with a prompt in the form the model was trained on.");
+        ChatTemplate template = Template(values, folder, tokenizer);
         if (values.Text("adapter") is { } adapter) AdapterFile.Load(adapter, model, trainable: false, warn: terminal.Warn);
         GenerationOptions options = GenerationSettings.Read(values, model, tokenizer);
         string? bos = tokenizer.BosId is { } b ? tokenizer.TokenOf(b) : null, eos = tokenizer.EosId is { } e ? tokenizer.TokenOf(e) : null;
@@ -62,6 +61,16 @@ internal static class ChatCommand
             messages.Add(Message("assistant", text.Text));
         }
         return host.Stop.IsCancellationRequested ? ExitCodes.Interrupted : ExitCodes.Fine;
+    }
+
+    // The strongest first: what was asked for, what the adapter was trained with, the model's own.
+    private static ChatTemplate Template(SettingValues values, string folder, Tokenizer tokenizer)
+    {
+        if (values.Text("chat-template") is { } named) return ChatTemplate.Named(named);
+        if ((ModelFolder.TemplateOf(values.Text("adapter"), folder) ?? tokenizer.ChatTemplate) is { } source) return ChatTemplate.Parse(source);
+        throw new LoraNetException(
+            $"The model in {folder} has no chat template.",
+            $"Name one with --chat-template: {string.Join(", ", BuiltInChatTemplates.Names)}, or a Jinja file. 'loranet generate' takes a prompt in any form.");
     }
 
     private static JsonNode Message(string role, string content) => new JsonObject { ["role"] = role, ["content"] = content };

@@ -48,7 +48,9 @@ internal static class MergeCommand
         using PretrainedModel model = Load(modelFolder);
         AdapterFile.Load(adapterFolder, model, trainable: false, warn: terminal.Warn);
         Stopwatch clock = Stopwatch.StartNew();
+        string? template = ModelFolder.TemplateOf(adapterFolder, modelFolder);
         ModelWriter.WriteMerged(model, modelFolder, output, dtype);
+        if (template is not null) Formats.AtomicFile.WriteAllText(Path.Combine(output, ModelFolder.TemplateFile), template);
         double seconds = clock.Elapsed.TotalSeconds;
         using PretrainedModel merged = Load(output);
         (double difference, double largest) = Compare(model, merged);

@@ -75,7 +75,7 @@ internal static class PlanCommand
         ]);
         terminal.Line($"device: {device.Name}, {Format.Bytes(device.Bytes)}");
         terminal.Line(fits ? "It fits." : $"It does not fit. {advice}");
-        terminal.Line($"estimate: {Format.Short(flops / 1e9)} GFLOP a token, {Format.Duration(seconds)} a step, {Format.Short(batch * length / seconds)} tokens/s");
+        terminal.Line($"estimate: {Format.Flops(flops)} a token, {Format.Duration(seconds)} a step, {Format.Short(batch * length / seconds)} tokens/s");
         terminal.Result(new JsonObject
         {
             ["model_type"] = config.ModelType,

@@ -12,7 +12,7 @@ internal static class TokenizeCommand
     public static Command Create(CommandContext context)
     {
         Command command = new("tokenize", "Show how a tokenizer cuts text.");
-        Option<string> path = new("--tokenizer", "-t") { Description = "A tokenizer file or a model folder.", HelpName = "PATH" };
+        Option<string> path = new("--tokenizer", "-t", "--model", "-m") { Description = "A tokenizer file or a model folder.", HelpName = "PATH" };
         Option<string> text = new("--text") { Description = "The text.", HelpName = "TEXT" };
         Option<string> file = new("--file") { Description = "A file with a JSON string a line; prints a JSON object a line.", HelpName = "FILE" };
         Option<bool> plain = new("--no-special") { Description = "Add no special tokens around the text." };

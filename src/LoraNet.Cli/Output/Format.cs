@@ -28,6 +28,9 @@ internal static class Format
         _ => Text(value, "0.#"),
     };
 
+    /// <summary>Floating-point operations with a unit.</summary>
+    public static string Flops(double count) => count >= 1e9 ? Short(count / 1e9) + " GFLOP" : Short(count / 1e6) + " MFLOP";
+
     /// <summary>A loss.</summary>
     public static string Loss(double loss) => Text(loss, "0.0000");
 

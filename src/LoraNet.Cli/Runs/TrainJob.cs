@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using LoraNet.Adapters;
+using LoraNet.ChatTemplates;
 using LoraNet.Cli.Output;
 using LoraNet.Cli.Settings;
 using LoraNet.Formats;
@@ -79,7 +80,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
 
         TakeBest(trainer, store, adapter, options);
         SaveModel(model, adapter, modelFolder, output);
-        if (tokenizer is not null) ModelFolder.CopyTokenizer(modelFolder, output);
+        if (tokenizer is not null) SaveTokenizer(modelFolder, output);
         string? best = trainer.State.BestStep > 0 && Directory.Exists(store.Folder(trainer.State.BestStep)) ? store.Folder(trainer.State.BestStep) : null;
         TrainerStateFile.Write(Path.Combine(output, "trainer_state.json"), _history, options, trainer.TotalSteps, logSteps, seconds, best);
         (double Difference, double Largest)? merge = interrupted ? null : CompareMerged(task);
@@ -115,6 +116,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         {
             // Checkpoints of an earlier run would be taken for this one's by a later --resume.
             IReadOnlyList<int> old = store.Steps;
+            if (File.Exists(Path.Combine(store.Directory, AdapterFile.TensorFileName))) Note($"{store.Directory} holds an adapter; this run replaces it.");
             if (old.Count == 0) return false;
             Note($"{old.Count} checkpoint{(old.Count == 1 ? "" : "s")} of an earlier run in {store.Directory} removed; --resume would have continued it.");
             foreach (int step in old) Directory.Delete(store.Folder(step), recursive: true);
@@ -170,6 +172,16 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         ModelWriter.WriteMerged(model, modelFolder, aside, null);
         foreach (string file in Directory.EnumerateFiles(aside)) File.Move(file, Path.Combine(output, Path.GetFileName(file)), overwrite: true);
         Directory.Delete(aside);
+    }
+
+    // The layout of conversations belongs to what was trained; chat, eval and merge read it from there.
+    private void SaveTokenizer(string modelFolder, string output)
+    {
+        string path = Path.Combine(output, ModelFolder.TemplateFile);
+        if (File.Exists(path)) File.Delete(path);
+        string? trained = values.Text("chat-template") is { } named ? ChatTemplate.Named(named).Source : ModelFolder.TemplateOf(values.Text("adapter"), modelFolder);
+        ModelFolder.CopyTokenizer(modelFolder, output);
+        if (trained is not null) AtomicFile.WriteAllText(path, trained);
     }
 
     private (double Difference, double Largest)? CompareMerged(RunTask task)

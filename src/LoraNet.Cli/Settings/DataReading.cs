@@ -23,7 +23,8 @@ internal static class DataReading
     {
         MaxLength = MaxLength(values, config),
         TrainOn = values.Text("train-on")?.ToLowerInvariant() switch { "last" => TrainOn.Last, "all" => TrainOn.All, _ => TrainOn.Assistant },
-        ChatTemplate = values.Text("chat-template"),
+        // An adapter is evaluated, and trained further, with the layout that it was trained with.
+        ChatTemplate = values.Text("chat-template") ?? ModelFolder.TemplateOf(values.Text("adapter"), values.Required("model")),
         CacheDirectory = values.Text("data-cache"),
     };
 

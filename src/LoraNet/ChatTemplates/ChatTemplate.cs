@@ -44,6 +44,25 @@ public sealed class ChatTemplate
     /// <summary>Whether the template marks the assistant's text with <c>{% generation %}</c> blocks.</summary>
     public bool HasGenerationBlocks { get; }
 
+    /// <summary>A template by what a user calls it.</summary>
+    /// <param name="name">A built-in template's name (<see cref="BuiltInChatTemplates.Names"/>), the path of a Jinja file, or a template's text, known by its braces.</param>
+    /// <returns>The parsed template.</returns>
+    /// <exception cref="LoraNetException">There is no such template, the file can't be read, or the template is not usable.</exception>
+    public static ChatTemplate Named(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        if (name.Contains("{%", StringComparison.Ordinal) || name.Contains("{{", StringComparison.Ordinal)) return Parse(name);
+        if (BuiltInChatTemplates.Names.Contains(name, StringComparer.OrdinalIgnoreCase) || !File.Exists(name)) return BuiltInChatTemplates.Get(name);
+        try
+        {
+            return Parse(File.ReadAllText(name));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw Formats.FileErrors.Reading(name, e);
+        }
+    }
+
     /// <summary>Parses a template.</summary>
     /// <param name="source">The template's text.</param>
     /// <returns>The parsed template.</returns>

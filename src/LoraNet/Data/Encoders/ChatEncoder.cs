@@ -35,7 +35,7 @@ internal sealed class ChatEncoder
     /// <exception cref="LoraNetException">The template can't be found or parsed.</exception>
     public static ChatEncoder Create(ITokenizer tokenizer, DataOptions options)
     {
-        if (options.ChatTemplate is { } named) return new ChatEncoder(tokenizer, options, Named(named), null);
+        if (options.ChatTemplate is { } named) return new ChatEncoder(tokenizer, options, ChatTemplate.Named(named), null);
         if (tokenizer is not Tokenizer t) return new ChatEncoder(tokenizer, options, null, null);
         ChatTemplate? own = t.ChatTemplate is { } source ? ChatTemplate.Parse(source) : null;
         ChatTemplate? tools = t.ChatTemplates.GetValueOrDefault("tool_use") is { } toolSource ? ChatTemplate.Parse(toolSource) : null;
@@ -135,20 +135,6 @@ internal sealed class ChatEncoder
             if (start == end) return;
             ids.AddRange(_tokenizer.Encode(chat.Text[start..end], addSpecialTokens: false));
             while (trained.Count < ids.Count) trained.Add(train);
-        }
-    }
-
-    private static ChatTemplate Named(string named)
-    {
-        if (named.Contains("{%", StringComparison.Ordinal) || named.Contains("{{", StringComparison.Ordinal)) return ChatTemplate.Parse(named);
-        if (BuiltInChatTemplates.Names.Contains(named, StringComparer.OrdinalIgnoreCase) || !File.Exists(named)) return BuiltInChatTemplates.Get(named);
-        try
-        {
-            return ChatTemplate.Parse(File.ReadAllText(named));
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw Formats.FileErrors.Reading(named, e);
         }
     }
 
