@@ -37,15 +37,6 @@ public sealed class ChatTests
         Cli.RunWith(new CommandHost { Environment = Cli.OnProcessor, Input = new StringReader("Say 3.\n\n") }, ["chat", .. args, "--max-new-tokens", "6"]).Ok().Out;
 
     [Fact]
-    public void ABuildWithoutCudaSaysSo()
-    {
-        Devices.NoCards cards = new();
-        Assert.Empty(cards.Cards());
-        Assert.Contains("has no CUDA", cards.Missing);
-        Assert.Contains("cuda:1", Assert.Throws<LoraNetException>(() => cards.Open(1, null)).Message);
-    }
-
-    [Fact]
     public void AValueWithoutItsFlagIsNamed()
     {
         CliResult result = Cli.Run("generate", "--model", Model, "Once upon a time");

@@ -16,4 +16,7 @@ internal interface ICardSupport
     /// <param name="type">The storage type of activations; null for what suits the card.</param>
     /// <exception cref="LoraNetException">There is no such card, it is too old, or this build has no CUDA.</exception>
     Backend Open(int index, DType? type);
+
+    /// <summary>A profile of a card's kernels; null when the backend is not a card.</summary>
+    ICardProfile? Profile(Backend backend);
 }

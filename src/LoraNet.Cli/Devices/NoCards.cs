@@ -12,4 +12,6 @@ internal sealed class NoCards : ICardSupport
     public Backend Open(int index, DType? type) => throw new LoraNetException(
         $"--device cuda:{index}: this build of loranet has no CUDA.",
         "Use the loranet that runs on the .NET runtime ('dotnet tool install' or 'dotnet run'), or leave --device out.");
+
+    public ICardProfile? Profile(Backend backend) => null;
 }

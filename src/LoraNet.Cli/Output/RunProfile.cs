@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
-using LoraNet.Cuda;
+using LoraNet.Cli.Devices;
 using LoraNet.Tensors;
 using LoraNet.Tensors.Cpu;
 using LoraNet.Tensors.Profiling;
@@ -14,15 +14,15 @@ namespace LoraNet.Cli.Output;
 internal sealed class RunProfile
 {
     private readonly ProfilingBackend? _host;
-    private readonly CudaBackend? _cuda;
+    private readonly ICardProfile? _card;
 
-    private RunProfile(ProfilingBackend? host, CudaBackend? cuda) => (_host, _cuda) = (host, cuda);
+    private RunProfile(ProfilingBackend? host, ICardProfile? card) => (_host, _card) = (host, card);
 
     /// <summary>A profile of what <paramref name="backend"/> will do, and the backend to use instead of it; null when none is wanted.</summary>
     public static RunProfile? Attach(bool wanted, ref Backend backend)
     {
         if (!wanted) return null;
-        if (backend is CudaBackend cuda) return new RunProfile(null, cuda);
+        if (CardSupport.Current.Profile(backend) is { } card) return new RunProfile(null, card);
         ProfilingBackend host = new(backend);
         backend = host;
         return new RunProfile(host, null);
@@ -32,13 +32,13 @@ internal sealed class RunProfile
     public void Begin()
     {
         _host?.Reset();
-        _cuda?.StartProfile();
+        _card?.Begin();
     }
 
     /// <summary>Ends the measurement, prints the table and returns it as JSON.</summary>
     /// <param name="terminal">Where to.</param>
     /// <param name="milliseconds">Time of the measured steps; what operations do not explain is shown as the rest.</param>
-    public JsonObject End(Terminal terminal, double milliseconds) => _host is not null ? EndHost(_host, terminal, milliseconds) : EndCuda(_cuda!, terminal, milliseconds);
+    public JsonObject End(Terminal terminal, double milliseconds) => _host is not null ? EndHost(_host, terminal, milliseconds) : EndCard(_card!, terminal, milliseconds);
 
     private static JsonObject EndHost(ProfilingBackend host, Terminal terminal, double milliseconds)
     {
@@ -51,7 +51,7 @@ internal sealed class RunProfile
             double? part = limits is null ? null : t.PartOfLimit(limits);
             rows.Add([t.Name, Format.Count(t.Calls), Number(t.Milliseconds), Format.Percent(t.Milliseconds / milliseconds),
                 t.Flops > 0 ? Number(t.GigaflopsPerSecond) : "", Number(t.GigabytesPerSecond), part is { } p ? Format.Percent(p) : ""]);
-            json.Add(new JsonObject
+            json.Add((JsonNode)new JsonObject
             {
                 ["operation"] = t.Name, ["calls"] = t.Calls, ["milliseconds"] = t.Milliseconds, ["share"] = t.Milliseconds / milliseconds,
                 ["gigaflops_per_second"] = t.GigaflopsPerSecond, ["gigabytes_per_second"] = t.GigabytesPerSecond, ["part_of_limit"] = part,
@@ -72,16 +72,16 @@ internal sealed class RunProfile
         };
     }
 
-    private static JsonObject EndCuda(CudaBackend cuda, Terminal terminal, double milliseconds)
+    private static JsonObject EndCard(ICardProfile card, Terminal terminal, double milliseconds)
     {
         List<IReadOnlyList<string>> rows = [];
         JsonArray json = [];
         double sum = 0;
-        foreach (KernelTime t in cuda.StopProfile())
+        foreach (CardKernel t in card.End())
         {
             sum += t.Milliseconds;
             rows.Add([t.Name, Format.Count(t.Launches), Number(t.Milliseconds), Format.Percent(t.Milliseconds / milliseconds)]);
-            json.Add(new JsonObject { ["operation"] = t.Name, ["calls"] = t.Launches, ["milliseconds"] = t.Milliseconds, ["share"] = t.Milliseconds / milliseconds });
+            json.Add((JsonNode)new JsonObject { ["operation"] = t.Name, ["calls"] = t.Launches, ["milliseconds"] = t.Milliseconds, ["share"] = t.Milliseconds / milliseconds });
         }
         rows.Add(["between kernels", "", Number(milliseconds - sum), Format.Percent((milliseconds - sum) / milliseconds)]);
         terminal.Line();
