@@ -69,6 +69,7 @@ internal static class SettingReaders
             WarmupRatio = v.Number("warmup-ratio") ?? 0,
             MaxGradNorm = v.Number("max-grad-norm") ?? 1,
             LoraPlusRatio = v.Number("lora-plus-ratio") ?? 1,
+            LoraFa = v.Switch("lora-fa"),
             Seed = (ulong)(v.Integer("seed") ?? 42),
             Shuffle = !v.Switch("no-shuffle"),
             EvalSteps = v.Integer("eval-steps") ?? 0,

@@ -53,6 +53,7 @@ internal static class TrainSettings
         new("delta-t", SettingKind.Integer, Lora, "AdaLoRA: steps between allocations.") { RecipeAliases = ["deltaT"], Default = "1" },
         new("orth-reg-weight", SettingKind.Number, Lora, "AdaLoRA: weight of the orthogonality penalty.") { Default = "0.5" },
         new("lora-plus-ratio", SettingKind.Number, Lora, "Learning rate of B over that of A (LoRA+).") { RecipeAliases = ["loraplus_lr_ratio"], Default = "1" },
+        new("lora-fa", SettingKind.Switch, Lora, "Freeze A and project B's gradient (LoRA-FA): inputs of adapted layers need not be kept."),
         new("full", SettingKind.Switch, Lora, "Train every weight instead of an adapter."),
         new("batch-size", SettingKind.Integer, Train, "Rows of a micro-batch.") { Short = "-b", RecipeAliases = ["per_device_train_batch_size", "micro_batch_size"], Default = "8" },
         new("gradient-accumulation", SettingKind.Integer, Train, "Micro-batches of a step.") { RecipeAliases = ["gradient_accumulation_steps"], Default = "1" },

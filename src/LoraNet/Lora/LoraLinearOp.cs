@@ -58,7 +58,8 @@ internal sealed class LoraLinearOp : TapeNode
         if (node is not null)
         {
             node._linear = linear;
-            node._x = linear.Active.Count > 0 ? node.SaveOrRebuild(tape, x) : x;
+            // Only the gradient of A reads x.
+            node._x = linear.Active.Exists(static l => l.A.Trainable) ? node.SaveOrRebuild(tape, x) : x;
             node.SaveSlot(x);
             node._trainedBias = baseBias is { RequiresGrad: true } ? baseBias : null;
             node._rowOffset = context.RowOffset;

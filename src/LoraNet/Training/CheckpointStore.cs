@@ -119,7 +119,7 @@ public sealed class CheckpointStore
     private static JsonObject Fingerprint(LoraTrainer trainer)
     {
         TrainingOptions o = trainer.Options;
-        return new JsonObject
+        JsonObject settings = new()
         {
             ["seed"] = o.Seed.ToString(CultureInfo.InvariantCulture),
             ["rows"] = trainer.Order.Count,
@@ -136,6 +136,9 @@ public sealed class CheckpointStore
             ["lora_plus_ratio"] = o.LoraPlusRatio,
             ["data"] = trainer.DataHash,
         };
+        // Left out where it is off, as in checkpoints of earlier versions.
+        if (o.LoraFa) settings["lora_fa"] = true;
+        return settings;
     }
 
     private static IEnumerable<SafetensorsEntry> Moments(LoraTrainer trainer)

@@ -72,11 +72,12 @@ public sealed partial class LoraTrainer : IDisposable
         options.Validate();
         if (task.Count == 0) throw new LoraNetException("There are no training rows.", "Check the data file and its filters.");
         PretrainedModel model = task.Model;
+        LoraFaProjection? projection = options.LoraFa ? LoraFaProjection.Create(model) : null;
         List<Parameter> parameters = [.. model.TrainableParameters.DistinctBy(p => p.Value)];
         if (parameters.Count == 0) throw new LoraNetException("Nothing is trainable.", "Attach an adapter with AddAdapter, or activate one with SetAdapter.");
         (_task, Options) = (task, options);
         _logger = logger ?? NullLogger.Instance;
-        Optimizer = new Optimizer(model.Backend, parameters, options);
+        Optimizer = new Optimizer(model.Backend, parameters, options, projection);
         Order = new RowOrder(task.Count, options.BatchSize * options.GradientAccumulation, options.Seed, options.Shuffle);
         TotalSteps = options.MaxSteps ?? Math.Max(1, (int)Math.Ceiling(options.Epochs * Order.StepsPerEpoch));
         int warmup = options.WarmupSteps ?? (int)Math.Ceiling(options.WarmupRatio * TotalSteps);

@@ -11,11 +11,17 @@ public sealed class Optimizer : IDisposable
     private readonly List<Tensor> _gradients = [];
     private readonly List<AdamWTensor> _tensors = [];
     private readonly Tensor _stats;
+    private readonly LoraFaProjection? _projection;
 
     /// <summary>Creates zero moments for <paramref name="parameters"/>.</summary>
-    public Optimizer(Backend backend, IReadOnlyList<Parameter> parameters, TrainingOptions options)
+    public Optimizer(Backend backend, IReadOnlyList<Parameter> parameters, TrainingOptions options) : this(backend, parameters, options, null)
     {
-        (_backend, _options, Parameters) = (backend, options, parameters);
+    }
+
+    /// <summary>Creates zero moments; <paramref name="projection"/> changes gradients after their norm was taken.</summary>
+    internal Optimizer(Backend backend, IReadOnlyList<Parameter> parameters, TrainingOptions options, LoraFaProjection? projection)
+    {
+        (_backend, _options, Parameters, _projection) = (backend, options, parameters, projection);
         _stats = backend.Create(backend.ParameterType, 3);
         foreach (Parameter parameter in parameters)
         {
@@ -69,6 +75,7 @@ public sealed class Optimizer : IDisposable
     private void Queue(double learningRate, Tensor lossSum)
     {
         _backend.GradientNorm(_gradients, (float)_options.MaxGradNorm, lossSum, _stats);
+        _projection?.Apply();
         for (int i = 0; i < _tensors.Count; i++)
         {
             ParameterKind kind = Parameters[i].Kind;
@@ -82,6 +89,7 @@ public sealed class Optimizer : IDisposable
     public void Dispose()
     {
         _backend.Free(_stats);
+        _projection?.Dispose();
         foreach (AdamWTensor tensor in _tensors)
         {
             _backend.Free(tensor.FirstMoment);

@@ -31,6 +31,8 @@ public sealed record TrainingOptions
     public double MaxGradNorm { get; init; } = 1;
     /// <summary>LoRA+ (Hayou et al., 2024): learning rate of B over that of A; 1 is plain.</summary>
     public double LoraPlusRatio { get; init; } = 1;
+    /// <summary>LoRA-FA (Zhang et al., 2023): A is frozen, and B's gradient is projected.</summary>
+    public bool LoraFa { get; init; }
     /// <summary>Seed of initialisation, order and dropout.</summary>
     public ulong Seed { get; init; } = 42;
     /// <summary>Shuffle each epoch.</summary>

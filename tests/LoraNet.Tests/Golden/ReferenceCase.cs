@@ -67,6 +67,8 @@ internal sealed class ReferenceCase : IDisposable
         WeightDecay = Json.GetProperty("weight_decay").GetDouble(),
         Schedule = ScheduleKind.Constant,
         MaxGradNorm = 0,
+        AdamEpsilon = Json.TryGetProperty("eps", out JsonElement eps) ? eps.GetDouble() : 1e-8,
+        LoraFa = Json.TryGetProperty("lora_fa", out JsonElement fa) && fa.GetBoolean(),
     };
 
     /// <summary>Runs the steps and compares losses and gradient norms.</summary>
