@@ -55,6 +55,8 @@ internal sealed class LanguageModelRun : RunTask
         return ModelWriter.CompareLogits(_model, merged, probe[..Math.Min(ProbeTokens, probe.Length)]);
     }
 
+    public override IReadOnlyList<IReadOnlyList<TokenRow>> InitialBatches(int batchSize) => [.. _rows.Chunk(batchSize)];
+
     public override string Describe(double loss) => FormattableString.Invariant($"perplexity {Math.Exp(loss):0.###}");
 
     private (DataSet Train, IReadOnlyList<TokenRow> Held) Read(SettingValues values, TrainingOptions options, CancellationToken stop)

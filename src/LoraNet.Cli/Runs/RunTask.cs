@@ -52,6 +52,10 @@ internal abstract class RunTask : IDisposable
     /// <summary>Figures of the held-out rows besides the loss, after training.</summary>
     public virtual IReadOnlyList<(string Name, double Value)> Measure(int batchSize) => [];
 
+    /// <summary>Training batches for an initialisation that reads data.</summary>
+    /// <exception cref="LoraNetException">The task has none in that form.</exception>
+    public virtual IReadOnlyList<IReadOnlyList<TokenRow>> InitialBatches(int batchSize) => throw new LoraNetException("--init eva works for language models only.", "Choose another --init.");
+
     /// <summary>Opens model and data as the settings say.</summary>
     public static RunTask Open(SettingValues values, Backend backend, Tokenizer? tokenizer, TrainingOptions options, CancellationToken stop)
     {

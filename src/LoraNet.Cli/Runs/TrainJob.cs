@@ -25,6 +25,8 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
     private const long LargestMergeCheck = 400_000_000;
     private readonly List<string> _notes = [];
     private readonly RunHistory _history = new();
+    // What the adapter was asked for, where data decided its ranks: a resumed run finds the same ones again.
+    private LoraConfig? _asked;
 
     /// <summary>Runs it.</summary>
     /// <returns>The exit code.</returns>
@@ -107,7 +109,13 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         Preset.Apply(values, model.Backend.Name, BackendFactory.DeviceBytes(model.Backend), task.Attention);
         if (change is not null) return AdapterFile.Load(values.Required("adapter"), model, trainable: true, warn: Note, change: change);
         LoraConfig config = SettingReaders.ReadLora(values) with { BaseModelNameOrPath = values.Required("model") };
-        return model.AddAdapter(config, seed: SettingReaders.ReadTraining(values).Seed);
+        TrainingOptions training = SettingReaders.ReadTraining(values);
+        if (config.Init != LoraInit.Eva) return model.AddAdapter(config, seed: training.Seed);
+        _asked = config;
+        EvaOptions eva = new() { Rho = values.Number("eva-rho") ?? 2, Tau = values.Number("eva-tau") ?? 0.99 };
+        LoraAdapter adapter = EvaInitializer.Create((CausalLM)model, "default", config, task.InitialBatches(training.BatchSize), eva, training.Seed);
+        Note($"EVA gave {adapter.Layers.Count} modules ranks from {adapter.Layers.Values.Min(l => l.Rank)} to {adapter.Layers.Values.Max(l => l.Rank)}.");
+        return model.Attach(adapter);
     }
 
     private bool Resume(CheckpointStore store, LoraTrainer trainer)
@@ -210,7 +218,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
             ["log-steps"] = logSteps.ToString(CultureInfo.InvariantCulture),
         };
         if (!values.Switch("full"))
-            foreach ((string name, string text) in AdapterLayer.Text(adapter.Config)) resolved[name] = text;
+            foreach ((string name, string text) in AdapterLayer.Text(_asked ?? adapter.Config)) resolved[name] = text;
         AtomicFile.WriteAllText(Path.Combine(output, "recipe.resolved.yaml"), RecipeWriter.Write(values, resolved));
     }
 

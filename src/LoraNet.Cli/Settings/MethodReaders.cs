@@ -23,7 +23,7 @@ internal static class MethodReaders
     {
         string method = v.Text("method")?.ToLowerInvariant() ?? "lora";
         foreach ((string setting, string[] methods) in _own)
-            if (v.IsSet(setting) && !methods.Contains(method)) throw v.Error(setting, $"--{setting} has no meaning with --method {method}.", $"Leave it out, or use --method {string.Join(" or ", methods)}.");
+            if (v.IsSet(setting) && !methods.Contains(method) && !IsNeutral(setting, v.Text(setting)!)) throw v.Error(setting, $"--{setting} has no meaning with --method {method}.", $"Leave it out, or use --method {string.Join(" or ", methods)}.");
         return method switch
         {
             "vera" => new VeraSettings { ProjectionSeed = v.Integer("projection-seed") ?? 0, SaveProjection = !v.IsSet("save-projection") || v.Switch("save-projection"), InitialD = v.Number("d-initial") ?? 0.1 },
@@ -48,6 +48,9 @@ internal static class MethodReaders
             _ => null,
         };
     }
+
+    // A resolved recipe lists the defaults of all settings.
+    private static bool IsNeutral(string setting, string text) => TrainSettings.Find(setting).Default is { } value ? text.Equals(value, StringComparison.OrdinalIgnoreCase) : text.Equals("false", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Rank of a method when nothing sets it.</summary>
     public static int DefaultRank(MethodSettings? method) => method switch { VeraSettings => 256, AdaLoraSettings => 12, _ => 16 };

@@ -41,6 +41,7 @@ internal static class SettingReaders
                 "olora" => LoraInit.Olora,
                 "orthogonal" => LoraInit.Orthogonal,
                 "mica" => LoraInit.Mica,
+                "eva" => LoraInit.Eva,
                 "random" => LoraInit.Random,
                 _ => LoraInit.KaimingUniform,
             },

@@ -55,6 +55,7 @@ public static class AdapterBuilder
     /// <param name="warn">See <see cref="FindTargets"/>.</param>
     public static LoraAdapter Create(PretrainedModel model, string name, LoraConfig config, ulong seed, bool strict = true, Action<string>? warn = null)
     {
+        if (config.Init == LoraInit.Eva) throw new LoraNetException("The Eva initialisation reads training data.", "Create the adapter with EvaInitializer.Create and attach it, or use --init eva with --data.");
         IReadOnlyList<LoraTarget> targets = FindTargets(model, config, strict, warn);
         config = Complete(model, config, strict);
         LoraAdapter adapter = new(name, config);

@@ -149,6 +149,21 @@ public sealed class CausalLM : PretrainedModel
         Arena.Release(hidden);
     }
 
+    /// <summary>Runs rows forward and shows the input of every linear layer, the head's included, to an observer.</summary>
+    /// <param name="rows">The rows.</param>
+    /// <param name="begin">Receives the batch before it runs.</param>
+    /// <param name="observer">Receives layers and inputs; the tensors are gone afterwards.</param>
+    internal void Observe(IReadOnlyList<TokenRow> rows, Action<TokenBatch> begin, Action<LinearModule, Tensor> observer)
+    {
+        using Arena arena = new(Backend);
+        using TokenBatch batch = TokenBatch.Create(Backend, rows, Options.VocabularySize);
+        begin(batch);
+        Tensor hidden = Hidden(new Tape(arena) { Recording = false }, batch, new ForwardContext { Observer = observer }, null, 0);
+        observer(_head, hidden);
+        Arena.Release(hidden);
+        Backend.Synchronize();
+    }
+
     /// <summary>A cache for generation.</summary>
     public KeyValueCache CreateCache(int sequences, int capacity) =>
         new(Backend, Options.Layers, Options.KeyValueHeads * Options.HeadSize, sequences, capacity);

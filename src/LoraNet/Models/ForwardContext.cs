@@ -20,6 +20,9 @@ public sealed class ForwardContext
     /// <summary>The adapter of each row of the current operation in a mixed batch; null when the active adapters serve all rows.</summary>
     internal RowAdapters? Adapters { get; set; }
 
+    /// <summary>Receives the input of every linear layer before it is used; null for none.</summary>
+    internal Action<LinearModule, Tensor>? Observer { get; set; }
+
     /// <summary>The key of one layer's mask; not computed when nothing is dropped.</summary>
     public DropoutKey DropoutKey(Lora.LoraLayer layer) => DropoutKey(layer.ModulePath, layer.Adapter, layer.Dropout);
 

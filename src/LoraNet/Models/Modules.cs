@@ -53,6 +53,7 @@ public sealed class LinearModule : Module
     /// <summary>y [M, out] for x [M, in], adapters included.</summary>
     public Tensor Forward(Tape tape, Tensor x, ForwardContext context)
     {
+        context.Observer?.Invoke(this, x);
         if (Methods.Count == 0) return ForwardLora(tape, x, context);
         Arena.Retain(x);
         foreach (MethodLayer method in Methods) x = method.Input(tape, x);
