@@ -21,7 +21,7 @@ public sealed partial class CudaBackend
             Columns = x.Columns,
             Eps = eps,
             Offset = offset,
-        });
+        }, 1024, each: 8);
     }
 
     /// <inheritdoc/>
@@ -41,7 +41,7 @@ public sealed partial class CudaBackend
             Columns = x.Columns,
             Offset = offset,
             Accumulate = accumulate ? 1 : 0,
-        });
+        }, 1024, each: 8);
     }
 
     /// <inheritdoc/>

@@ -30,7 +30,7 @@ public sealed partial class CudaBackend
             Up = up.Address,
             Y = y.Address,
             Count = gate.Count,
-        });
+        }, 8);
 
     /// <inheritdoc/>
     public override void GatedActivateBackward(Activation kind, Tensor dy, Tensor gate, Tensor up, Tensor dGate, Tensor dUp)
@@ -45,12 +45,12 @@ public sealed partial class CudaBackend
             Y = dGate.Address,
             DUp = dUp.Address,
             Count = gate.Count,
-        });
+        }, 8);
     }
 
     /// <inheritdoc/>
     public override void Add(Tensor a, Tensor b, Tensor y) =>
-        LaunchFlat(_kernels.Add.Get(a.DType, b.DType, y.DType), y.Count, new PointwiseArgs { A = a.Address, B = b.Address, Y = y.Address, Count = y.Count });
+        LaunchFlat(_kernels.Add.Get(a.DType, b.DType, y.DType), y.Count, new PointwiseArgs { A = a.Address, B = b.Address, Y = y.Address, Count = y.Count }, 8);
 
     /// <inheritdoc/>
     public override void Scale(Tensor x, float alpha, Tensor y, bool accumulate = false)
@@ -97,8 +97,8 @@ public sealed partial class CudaBackend
         int half = cos.Columns, heads = x.Columns / headSize;
         if (heads * headSize != x.Columns || 2 * half > headSize)
             throw new ArgumentException($"{x.ShapeText} does not consist of heads of {headSize} with {2 * half} rotated columns.");
-        // Four items a thread where the kernel takes packs.
-        int items = ((headSize | half) & 3) == 0 ? (headSize - half) / 4 : headSize - half;
+        // Eight items a thread where the kernel takes octets.
+        int items = ((headSize | half) & 7) == 0 ? (headSize - half) / 8 : headSize - half;
         LaunchRows(_kernels.Rope.Get(x.DType, y.DType), x.Rows, (long)heads * items, new RopeArgs
         {
             X = x.Address,

@@ -9,6 +9,19 @@ internal static class Flat
 
     public static long Step => 4L * Grid.DimX * Group.DimX;
 
+    /// <summary>The same walk eight elements at a time, for the operations that take most of the time.</summary>
+    public static long FirstOctet => 2 * First;
+
+    /// <inheritdoc cref="FirstOctet"/>
+    public static long OctetStep => 2 * Step;
+
+    /// <summary>Whether octets of tensors at these addresses, or-ed, may be moved. Kernels ask once and load everything in one branch:
+    /// were each load to decide for itself, it would be waited for before the next is begun.</summary>
+    public static bool AllowsOctets(long addresses) => (addresses & 15) == 0;
+
+    /// <summary>End of the elements of the thread whose first is <paramref name="i"/>.</summary>
+    public static long OctetEnd(long i, long count) => i + 8 < count ? i + 8 : count;
+
     /// <summary>Whether whole packs may be moved: a slice of a tensor may begin at any row.</summary>
     private static bool IsAligned(long address) => (address & 7) == 0;
 

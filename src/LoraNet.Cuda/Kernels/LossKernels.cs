@@ -47,14 +47,19 @@ internal static class LossKernels
         where TD : struct, IStorage
         where TCap : struct, ICap
     {
-        float logit = TCap.Apply(TX.Load(a.Logits, row.First + target), a.SoftCap);
         MaxAndSum running = Statistics<TX, TCap>(a, row);
         float max = GroupReduce.Max(running.Max, scratch);
         float sum = GroupReduce.Sum(running.Sum * DeviceMath.Exp(running.Max - max), scratch);
-        // Not (max + log) − logit: a large maximum would swallow the logarithm's digits.
-        if (Group.IdxX == 0) StoredF32.Store(a.Loss, Grid.IdxX, DeviceMath.Log(sum) + (max - logit));
+        float logit = 0f;
+        if (Group.IdxX == 0)
+        {
+            logit = TCap.Apply(TX.Load(a.Logits, row.First + target), a.SoftCap);
+            // Not (max + log) − logit: a large maximum would swallow the logarithm's digits.
+            StoredF32.Store(a.Loss, Grid.IdxX, DeviceMath.Log(sum) + (max - logit));
+        }
         if (a.DLogits == 0) return;
-        // All have read the target's logit before anything is written: dLogits may alias logits.
+        // The target's logit was read above; dLogits may alias logits.
+        Group.Barrier();
         Gradients<TX, TD, TCap>(a, row, max, a.GradScale / sum);
         Group.Barrier();
         if (Group.IdxX == 0)

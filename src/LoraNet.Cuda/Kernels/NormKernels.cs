@@ -8,6 +8,9 @@ internal struct NormArgs
     /// <summary>Gradient of the output, input, weight, bias, output (y or dx), mean and 1/σ of each row.</summary>
     public long Dy, X, W, B, Y, Mean, Rstd;
 
+    /// <summary>Added to x before an RMS norm, and where that sum is kept.</summary>
+    public long Residual, Sum;
+
     /// <summary>Columns of a row; one group works on each row.</summary>
     public int Columns;
 
@@ -24,69 +27,136 @@ internal struct NormArgs
 /// <summary>RMSNorm and LayerNorm, forward and gradient of the input. A group owns a row, so outputs may alias inputs.</summary>
 internal static class NormKernels
 {
+    /// <summary>y = x·rstd ⊙ (w + offset). With a residual first sum = x + residual, rounded as it is stored, and that is normed.</summary>
     public static void Rms<TX, TY>(NormArgs a)
         where TX : struct, IStorage
         where TY : struct, IStorage
     {
         ArrayView<float> scratch = SharedMemory.Allocate<float>(32);
-        long row = (long)Grid.IdxX * a.Columns;
-        int first = 4 * Group.IdxX, step = 4 * Group.DimX;
-        // The first quad of every thread stays in registers: up to 8192 columns the row is read once.
-        Quad kept = Stored.LoadQuad<TX>(a.X, row, first, step, a.Columns);
-        float squares = Square(kept);
-        for (int c = first + 4 * step; c < a.Columns; c += 4 * step) squares += Square(Stored.LoadQuad<TX>(a.X, row, c, step, a.Columns));
+        RowParts row = RowParts.Whole((long)Grid.IdxX * a.Columns, a.Columns, a.X | a.Residual | a.Sum | a.Y | a.W);
+        int first = Group.IdxX, step = Group.DimX;
+        // The first octet of every thread stays in registers: up to 8192 columns the row is read once. The weights come first, since
+        // they are in a cache and choosing their type is a branch, which nothing loaded before it could pass on its way.
+        Octet w = default, x0 = default;
+        if (first < row.Octets)
+        {
+            w = Stored.LoadOctet(a.WKind, a.W, 8L * first);
+            x0 = LoadSummed<TX>(a, row, first);
+        }
+        float squares = Square(x0);
+        for (int p = first + step; p < row.Octets; p += step) squares += Square(LoadSummed<TX>(a, row, p));
+        for (int i = first; i < row.Singles; i += step)
+        {
+            float x = TX.Load(a.X, row.First + i);
+            if (a.Residual != 0)
+            {
+                x += TX.Load(a.Residual, row.First + i);
+                TX.Store(a.Sum, row.First + i, x);
+                // As it was rounded.
+                x = TX.Load(a.Sum, row.First + i);
+            }
+            squares += x * x;
+        }
         float rstd = 1f / MathF.Sqrt(GroupReduce.Sum(squares, scratch) / a.Columns + a.Eps);
         if (Group.IdxX == 0) StoredF32.Store(a.Rstd, Grid.IdxX, rstd);
-        for (int c = first; c < a.Columns; c += 4 * step)
-        {
-            Quad x = kept;
-            if (c > first) x = Stored.LoadQuad<TX>(a.X, row, c, step, a.Columns);
-            StoreRms<TY>(a, row, c, x.A, rstd);
-            StoreRms<TY>(a, row, c + step, x.B, rstd);
-            StoreRms<TY>(a, row, c + 2 * step, x.C, rstd);
-            StoreRms<TY>(a, row, c + 3 * step, x.D, rstd);
-        }
+        if (first < row.Octets) StoreRms<TY>(a, row, first, x0, w, rstd);
+        // What lies further is read again; each thread reads only what it wrote itself.
+        long again = a.Residual != 0 ? a.Sum : a.X;
+        for (int p = first + step; p < row.Octets; p += step) StoreRms<TY>(a, row, p, TX.LoadOctet(again, row.Body + 8L * p), Stored.LoadOctet(a.WKind, a.W, 8L * p), rstd);
+        for (int i = first; i < row.Singles; i += step)
+            TY.Store(a.Y, row.First + i, TX.Load(again, row.First + i) * rstd * (Stored.Load(a.WKind, a.W, i) + a.Offset));
     }
 
-    private static float Square(Quad q) => Square(q.A) + Square(q.B) + (Square(q.C) + Square(q.D));
+    private static Octet LoadSummed<TX>(NormArgs a, RowParts row, int p)
+        where TX : struct, IStorage
+    {
+        Octet x = TX.LoadOctet(a.X, row.Body + 8L * p);
+        if (a.Residual != 0)
+        {
+            Octet r = TX.LoadOctet(a.Residual, row.Body + 8L * p);
+            x = TX.Round(Octet.Add(x, r));
+            TX.StoreOctet(a.Sum, row.Body + 8L * p, x);
+        }
+        return x;
+    }
 
-    private static float Square(Pack p) => p.X * p.X + p.Y * p.Y + p.Z * p.Z + p.W * p.W;
+    private static float Square(Octet o) => Square(o.Low) + Square(o.High);
 
-    private static void StoreRms<TY>(NormArgs a, long row, int c, Pack x, float rstd)
+    private static float Square(Pack p) => p.X * p.X + p.Y * p.Y + (p.Z * p.Z + p.W * p.W);
+
+    private static void StoreRms<TY>(NormArgs a, RowParts row, int p, Octet x, Octet w, float rstd)
         where TY : struct, IStorage
     {
-        if (c >= a.Columns) return;
-        Pack w = Stored.LoadVector(a.WKind, a.W, c, a.Columns);
-        Stored.StoreRow<TY>(a.Y, row, c, a.Columns, new Pack(
-            x.X * rstd * (w.X + a.Offset), x.Y * rstd * (w.Y + a.Offset), x.Z * rstd * (w.Z + a.Offset), x.W * rstd * (w.W + a.Offset)));
+        x.Low = Scaled(x.Low, w.Low, rstd, a.Offset);
+        x.High = Scaled(x.High, w.High, rstd, a.Offset);
+        TY.StoreOctet(a.Y, row.Body + 8L * p, x);
     }
 
-    /// <summary>dx (+)= rstd·(g − x̂·mean(g⊙x̂)), g = dy⊙(w + offset), x̂ = x·rstd. Rows are read twice, the second
-    /// time from the cache: keeping both operands in registers, as <see cref="Rms"/> does, halves the groups that fit and was slower.</summary>
+    private static Pack Scaled(Pack x, Pack w, float rstd, float offset) =>
+        new(x.X * rstd * (w.X + offset), x.Y * rstd * (w.Y + offset), x.Z * rstd * (w.Z + offset), x.W * rstd * (w.W + offset));
+
+    /// <summary>dx (+)= rstd·(g − x̂·mean(g⊙x̂)), g = dy⊙(w + offset), x̂ = x·rstd. The first octet of every thread stays in registers,
+    /// with the gradient it may be added to already under way: a row is then read once, all of it before the barrier.</summary>
     public static void RmsBackward<TDy, TX, TDx>(NormArgs a)
         where TDy : struct, IStorage
         where TX : struct, IStorage
         where TDx : struct, IStorage
     {
         ArrayView<float> scratch = SharedMemory.Allocate<float>(32);
-        long row = (long)Grid.IdxX * a.Columns;
-        float rstd = StoredF32.Load(a.Rstd, Grid.IdxX), dot = 0f;
-        for (int c = 4 * Group.IdxX; c < a.Columns; c += 4 * Group.DimX)
+        RowParts row = RowParts.Whole((long)Grid.IdxX * a.Columns, a.Columns, a.X | a.Dy | a.Y | a.W);
+        int first = Group.IdxX, step = Group.DimX;
+        float dot = 0f;
+        Octet x = default, g = default, old = default;
+        if (first < row.Octets)
         {
-            Pack x = Stored.LoadRow<TX>(a.X, row, c, a.Columns), dy = Stored.LoadRow<TDy>(a.Dy, row, c, a.Columns);
-            Pack w = Stored.LoadVector(a.WKind, a.W, c, a.Columns);
-            dot += dy.X * (w.X + a.Offset) * x.X + dy.Y * (w.Y + a.Offset) * x.Y + dy.Z * (w.Z + a.Offset) * x.Z + dy.W * (w.W + a.Offset) * x.W;
+            Octet w = Stored.LoadOctet(a.WKind, a.W, 8L * first);
+            if (a.Accumulate != 0) old = TDx.LoadOctet(a.Y, row.Body + 8L * first);
+            x = TX.LoadOctet(a.X, row.Body + 8L * first);
+            g = Weighed(TDy.LoadOctet(a.Dy, row.Body + 8L * first), w, a.Offset);
+            dot = Octet.Dot(g, x);
         }
-        float mean = GroupReduce.Sum(dot, scratch) * rstd / a.Columns;
-        for (int c = 4 * Group.IdxX; c < a.Columns; c += 4 * Group.DimX)
+        for (int p = first + step; p < row.Octets; p += step) dot += Octet.Dot(LoadG<TDy>(a, row, p), TX.LoadOctet(a.X, row.Body + 8L * p));
+        for (int i = first; i < row.Singles; i += step)
+            dot += TDy.Load(a.Dy, row.First + i) * (Stored.Load(a.WKind, a.W, i) + a.Offset) * TX.Load(a.X, row.First + i);
+        // Not sooner: everything else would wait for it.
+        float rstd = StoredF32.Load(a.Rstd, Grid.IdxX);
+        // dx = rstd·(g − x·rstd·mean)
+        float c = rstd * (GroupReduce.Sum(dot, scratch) * rstd / a.Columns);
+        if (first < row.Octets) TDx.StoreOctet(a.Y, row.Body + 8L * first, Dx(x, g, old, rstd, c));
+        for (int p = first + step; p < row.Octets; p += step)
         {
-            Pack x = Stored.LoadRow<TX>(a.X, row, c, a.Columns), dy = Stored.LoadRow<TDy>(a.Dy, row, c, a.Columns);
-            Pack w = Stored.LoadVector(a.WKind, a.W, c, a.Columns);
-            StoreDx<TDx>(a, row, c, new Pack(
-                rstd * (dy.X * (w.X + a.Offset) - x.X * rstd * mean), rstd * (dy.Y * (w.Y + a.Offset) - x.Y * rstd * mean),
-                rstd * (dy.Z * (w.Z + a.Offset) - x.Z * rstd * mean), rstd * (dy.W * (w.W + a.Offset) - x.W * rstd * mean)));
+            Octet more = default;
+            if (a.Accumulate != 0) more = TDx.LoadOctet(a.Y, row.Body + 8L * p);
+            TDx.StoreOctet(a.Y, row.Body + 8L * p, Dx(TX.LoadOctet(a.X, row.Body + 8L * p), LoadG<TDy>(a, row, p), more, rstd, c));
+        }
+        for (int i = first; i < row.Singles; i += step)
+        {
+            float dx = rstd * (TDy.Load(a.Dy, row.First + i) * (Stored.Load(a.WKind, a.W, i) + a.Offset) - TX.Load(a.X, row.First + i) * c);
+            if (a.Accumulate != 0) dx += TDx.Load(a.Y, row.First + i);
+            TDx.Store(a.Y, row.First + i, dx);
         }
     }
+
+    private static Octet LoadG<TDy>(NormArgs a, RowParts row, int p)
+        where TDy : struct, IStorage => Weighed(TDy.LoadOctet(a.Dy, row.Body + 8L * p), Stored.LoadOctet(a.WKind, a.W, 8L * p), a.Offset);
+
+    /// <summary>dy ⊙ (w + offset).</summary>
+    private static Octet Weighed(Octet dy, Octet w, float offset)
+    {
+        dy.Low = Scaled(dy.Low, w.Low, 1f, offset);
+        dy.High = Scaled(dy.High, w.High, 1f, offset);
+        return dy;
+    }
+
+    private static Octet Dx(Octet x, Octet g, Octet old, float rstd, float c)
+    {
+        x.Low = Dx(x.Low, g.Low, old.Low, rstd, c);
+        x.High = Dx(x.High, g.High, old.High, rstd, c);
+        return x;
+    }
+
+    private static Pack Dx(Pack x, Pack g, Pack old, float rstd, float c) =>
+        new(old.X + rstd * (g.X - x.X * c), old.Y + rstd * (g.Y - x.Y * c), old.Z + rstd * (g.Z - x.Z * c), old.W + rstd * (g.W - x.W * c));
 
     public static void Layer<TX, TY>(NormArgs a)
         where TX : struct, IStorage

@@ -16,10 +16,18 @@ internal static class PointwiseKernels
         where TB : struct, IStorage
         where TY : struct, IStorage
     {
-        for (long i = Flat.First; i < a.Count; i += Flat.Step)
+        bool octets = Flat.AllowsOctets(a.A | a.B | a.Y);
+        for (long i = Flat.FirstOctet; i < a.Count; i += Flat.OctetStep)
         {
-            Pack p = Flat.Load<TA>(a.A, i, a.Count), q = Flat.Load<TB>(a.B, i, a.Count);
-            Flat.Store<TY>(a.Y, i, a.Count, new Pack(p.X + q.X, p.Y + q.Y, p.Z + q.Z, p.W + q.W));
+            if (octets && i + 8 <= a.Count)
+            {
+                Octet p = TA.LoadOctet(a.A, i), q = TB.LoadOctet(a.B, i);
+                TY.StoreOctet(a.Y, i, Octet.Add(p, q));
+            }
+            else
+            {
+                for (long j = i; j < Flat.OctetEnd(i, a.Count); j++) TY.Store(a.Y, j, TA.Load(a.A, j) + TB.Load(a.B, j));
+            }
         }
     }
 

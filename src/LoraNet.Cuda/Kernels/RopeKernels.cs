@@ -17,13 +17,13 @@ internal static class RopeKernels
 {
     /// <summary>Pairs (i, i + Half) of every head; grid y over rows, the group over a row's work items. The first Half items
     /// of a head are its pairs, the rest its elements beyond 2·Half, so every element has one owner and y may alias x.
-    /// Usual head sizes let a thread take four neighbouring items.</summary>
+    /// Usual head sizes let a thread take eight neighbouring items.</summary>
     public static void Rotate<TX, TY>(RopeArgs a)
         where TX : struct, IStorage
         where TY : struct, IStorage
     {
-        bool packs = ((a.HeadSize | a.Half) & 3) == 0 && ((a.X | a.Y) & 7) == 0;
-        int step = packs ? 4 : 1, items = (a.HeadSize - a.Half) / step, width = a.Heads * items;
+        bool octets = ((a.HeadSize | a.Half) & 7) == 0 && ((a.X | a.Y | a.Cos | a.Sin) & 15) == 0;
+        int step = octets ? 8 : 1, items = (a.HeadSize - a.Half) / step, width = a.Heads * items;
         for (int m = Grid.IdxY; m < a.Rows; m += Grid.DimY)
         {
             long row = (long)m * a.Heads * a.HeadSize, table = (long)Stored.LoadInt(a.Positions, m) * a.Half;
@@ -31,18 +31,21 @@ internal static class RopeKernels
             {
                 int head = w / items, i = (w - head * items) * step;
                 long at = row + (long)head * a.HeadSize + i;
-                if (packs)
+                if (octets)
                 {
-                    Pack x2 = TX.LoadPack(a.X, at + a.Half);
+                    Octet x2 = TX.LoadOctet(a.X, at + a.Half);
                     if (i < a.Half)
                     {
-                        Pack x1 = TX.LoadPack(a.X, at), cos = StoredF32.LoadPack(a.Cos, table + i), sin = StoredF32.LoadPack(a.Sin, table + i);
-                        sin = new Pack(a.Sign * sin.X, a.Sign * sin.Y, a.Sign * sin.Z, a.Sign * sin.W);
-                        TY.StorePack(a.Y, at, new Pack(
-                            x1.X * cos.X - x2.X * sin.X, x1.Y * cos.Y - x2.Y * sin.Y, x1.Z * cos.Z - x2.Z * sin.Z, x1.W * cos.W - x2.W * sin.W));
-                        x2 = new Pack(x2.X * cos.X + x1.X * sin.X, x2.Y * cos.Y + x1.Y * sin.Y, x2.Z * cos.Z + x1.Z * sin.Z, x2.W * cos.W + x1.W * sin.W);
+                        Octet x1 = TX.LoadOctet(a.X, at), cos = StoredF32.LoadOctet(a.Cos, table + i), sin = StoredF32.LoadOctet(a.Sin, table + i);
+                        Octet y1 = default, y2 = default;
+                        y1.Low = Turn(x1.Low, cos.Low, x2.Low, sin.Low, -a.Sign);
+                        y1.High = Turn(x1.High, cos.High, x2.High, sin.High, -a.Sign);
+                        y2.Low = Turn(x2.Low, cos.Low, x1.Low, sin.Low, a.Sign);
+                        y2.High = Turn(x2.High, cos.High, x1.High, sin.High, a.Sign);
+                        TY.StoreOctet(a.Y, at, y1);
+                        x2 = y2;
                     }
-                    TY.StorePack(a.Y, at + a.Half, x2);
+                    TY.StoreOctet(a.Y, at + a.Half, x2);
                 }
                 else
                 {
@@ -58,4 +61,8 @@ internal static class RopeKernels
             }
         }
     }
+
+    /// <summary>x·cos + sign·y·sin.</summary>
+    private static Pack Turn(Pack x, Pack cos, Pack y, Pack sin, float sign) => new(
+        x.X * cos.X + sign * y.X * sin.X, x.Y * cos.Y + sign * y.Y * sin.Y, x.Z * cos.Z + sign * y.Z * sin.Z, x.W * cos.W + sign * y.W * sin.W);
 }

@@ -26,6 +26,9 @@ internal struct RowParts
         return r;
     }
 
+    /// <summary>Splits a row that is walked together with a vector of its columns: all octets if the row begins with one, else all single.</summary>
+    public static RowParts Whole(long first, int columns, long addresses) => Of(first, columns, (columns & 7) == 0 ? addresses : 1);
+
     /// <summary>Element number of single element <paramref name="s"/>.</summary>
     public readonly long Single(int s) => First + s + (First + s < Body ? 0 : 8L * Octets);
 }

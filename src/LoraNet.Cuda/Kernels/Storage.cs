@@ -14,6 +14,17 @@ internal struct Pack
 internal struct Octet
 {
     public Pack Low, High;
+
+    public static Octet Add(Octet a, Octet b)
+    {
+        a.Low = new Pack(a.Low.X + b.Low.X, a.Low.Y + b.Low.Y, a.Low.Z + b.Low.Z, a.Low.W + b.Low.W);
+        a.High = new Pack(a.High.X + b.High.X, a.High.Y + b.High.Y, a.High.Z + b.High.Z, a.High.W + b.High.W);
+        return a;
+    }
+
+    public static float Dot(Octet a, Octet b) => Dot(a.Low, b.Low) + Dot(a.High, b.High);
+
+    private static float Dot(Pack a, Pack b) => a.X * b.X + a.Y * b.Y + (a.Z * b.Z + a.W * b.W);
 }
 
 /// <summary>16 bytes at an address that is a multiple of 16: <see cref="Runtime.PtxCompiler"/> moves them in one access.</summary>
@@ -55,6 +66,9 @@ internal interface IStorage
 
     /// <summary>Stores eight elements; the first must be 16-byte aligned.</summary>
     static abstract void StoreOctet(long address, long index, Octet value);
+
+    /// <summary>What would be read after storing <paramref name="value"/>.</summary>
+    static abstract Octet Round(Octet value);
 }
 
 /// <summary>IEEE 754 binary32.</summary>
@@ -93,6 +107,8 @@ internal readonly unsafe struct StoredF32 : IStorage
         *(Wide*)(address + index * 4) = ToWide(value.Low);
         *(Wide*)(address + index * 4 + 16) = ToWide(value.High);
     }
+
+    public static Octet Round(Octet value) => value;
 
     private static Pack Unpack(Wide w) => new(Interop.IntAsFloat((uint)w.A), Interop.IntAsFloat((uint)(w.A >> 32)),
         Interop.IntAsFloat((uint)w.B), Interop.IntAsFloat((uint)(w.B >> 32)));
@@ -134,6 +150,13 @@ internal readonly unsafe struct StoredBF16 : IStorage
         w.A = ToBits(value.Low);
         w.B = ToBits(value.High);
         *(Wide*)(address + index * 2) = w;
+    }
+
+    public static Octet Round(Octet value)
+    {
+        value.Low = Unpack(ToBits(value.Low));
+        value.High = Unpack(ToBits(value.High));
+        return value;
     }
 
     private static Pack Unpack(ulong bits)
@@ -185,6 +208,13 @@ internal readonly unsafe struct StoredF16 : IStorage
         *(Wide*)(address + index * 2) = w;
     }
 
+    public static Octet Round(Octet value)
+    {
+        value.Low = Unpack(ToBits(value.Low));
+        value.High = Unpack(ToBits(value.High));
+        return value;
+    }
+
     private static Pack Unpack(ulong bits)
     {
         uint low = (uint)bits, high = (uint)(bits >> 32);
@@ -224,6 +254,13 @@ internal static unsafe class Stored
     {
         if (kind == F32) return StoredF32.Load(address, index);
         return kind == BF16 ? StoredBF16.Load(address, index) : StoredF16.Load(address, index);
+    }
+
+    /// <summary>Eight elements of an array of any storage; the first must be 16-byte aligned.</summary>
+    public static Octet LoadOctet(int kind, long address, long index)
+    {
+        if (kind == F32) return StoredF32.LoadOctet(address, index);
+        return kind == BF16 ? StoredBF16.LoadOctet(address, index) : StoredF16.LoadOctet(address, index);
     }
 
     public static int LoadInt(long address, long index) => *(int*)(address + index * 4);
