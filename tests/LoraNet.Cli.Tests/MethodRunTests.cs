@@ -10,6 +10,7 @@ public sealed class MethodRunTests
     [InlineData("--method", "ia3")]
     [InlineData("--method", "loha", "--module-dropout", "0.3")]
     [InlineData("--method", "lokr", "--rank-dropout", "0.2", "--decompose-both")]
+    [InlineData("--method", "adalora", "--target-rank", "2", "--tinit", "1", "--tfinal", "2")]
     [InlineData("--init", "mica")]
     [InlineData("--init", "eva", "--eva-tau", "0.5")]
     [InlineData("--lora-fa")]
@@ -49,6 +50,8 @@ public sealed class MethodRunTests
     [InlineData("initialisation", "--method", "lokr", "--init", "pissa")]
     [InlineData("target_parameters", "--target-parameters", "experts.down_proj")]
     [InlineData("Nearest: lokr", "--method", "lokrr")]
+    [InlineData("tfinal", "--method", "adalora", "--target-rank", "2", "--tinit", "4", "--tfinal", "4")]
+    [InlineData("target_r", "--method", "adalora", "--target-rank", "5")]
     [InlineData("tau", "--init", "eva", "--eva-tau", "1")]
     public void WhatMakesNoSenseIsAUserError(string named, params string[] flags)
     {

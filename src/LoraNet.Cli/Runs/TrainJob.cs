@@ -164,7 +164,7 @@ internal sealed class TrainJob(SettingValues values, Terminal terminal, CommandH
         if (options.EarlyStoppingPatience == 0 || best == 0 || best == trainer.State.CompletedSteps) return;
         string tensors = Path.Combine(store.Folder(best), AdapterFile.TensorFileName);
         if (!File.Exists(tensors)) return;
-        AdapterTensors.Read(tensors, adapter);
+        AdapterFile.ReadInto(store.Folder(best), adapter);
         Note(string.Create(CultureInfo.InvariantCulture, $"The adapter is that of step {best}, which had the best held-out loss ({trainer.State.BestEvalLoss:0.0000})."));
     }
 

@@ -21,7 +21,7 @@ internal static class TrainSettings
         new("output", SettingKind.Text, Output, "Folder for the adapter, metrics and report.") { Short = "-o", RecipeAliases = ["output_dir"] },
         new("resume", SettingKind.Switch, Output, "Continue from the newest complete checkpoint in the output folder."),
         new("preset", SettingKind.Choice, Lora, "Settings for a GPU: rank, alpha, targets, learning rate, dropout.") { Choices = ["t4", "l4", "a100", "h100", "auto"] },
-        new("method", SettingKind.Choice, Lora, "LoRA or another method of PEFT.") { Choices = ["lora", "vera", "ia3", "loha", "lokr"], RecipeAliases = ["peft_type"], Default = "lora" },
+        new("method", SettingKind.Choice, Lora, "LoRA or another method of PEFT.") { Choices = ["lora", "adalora", "vera", "ia3", "loha", "lokr"], RecipeAliases = ["peft_type"], Default = "lora" },
         new("rank", SettingKind.Integer, Lora, "Rank r of the adapter; init_r of AdaLoRA. VeRA starts from 256, AdaLoRA from 12.") { Short = "-r", RecipeAliases = ["r", "lora_r", "lora_rank"], Default = "16" },
         new("alpha", SettingKind.Number, Lora, "The adapter's output is scaled by alpha / r.") { RecipeAliases = ["lora_alpha"], Default = "32" },
         new("dropout", SettingKind.Number, Lora, "Probability of dropping an input of the adapter while training.") { RecipeAliases = ["lora_dropout"], Default = "0" },

@@ -82,6 +82,18 @@ public static class AdapterFile
         return adapter;
     }
 
+    /// <summary>Reads a stored state of an adapter into it, such as that of an earlier checkpoint.</summary>
+    /// <param name="directory">A folder that <see cref="Save"/> wrote for the same adapter.</param>
+    /// <param name="adapter">The adapter.</param>
+    /// <exception cref="LoraNetException">A file is missing or malformed, or belongs to another adapter.</exception>
+    public static void ReadInto(string directory, LoraAdapter adapter)
+    {
+        // AdaLoRA's ranks are those of that time.
+        if (adapter.Config.Method is AdaLoraSettings { Kept.Count: 0 } && ReadConfig(directory).Method is AdaLoraSettings stored)
+            foreach (AdaLoraLayer layer in adapter.Parts.OfType<AdaLoraLayer>()) layer.Kept = stored.Kept.FirstOrDefault(k => k.Key == layer.ModulePath).Value;
+        AdapterTensors.Read(Path.Combine(directory, TensorFileName), adapter);
+    }
+
     /// <summary>Reads only the settings.</summary>
     /// <exception cref="LoraNetException">adapter_config.json is missing or malformed.</exception>
     public static LoraConfig ReadConfig(string directory)

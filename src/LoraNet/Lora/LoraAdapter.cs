@@ -95,6 +95,9 @@ public sealed class LoraAdapter : IDisposable
 
     internal void Add(LoraLayer layer) => _layers.Add(layer.ModulePath, layer);
 
+    /// <summary>Replaces settings that training decided.</summary>
+    internal void Configure(LoraConfig config) => Config = config;
+
     internal void Add(AdapterPart part) => _parts.Add(part);
 
     internal void Add(BaseTensor tensor, Parameter copy) => _overrides.Add((tensor, copy));

@@ -80,7 +80,7 @@ public sealed class CheckpointStore
             string now = value?.ToJsonString() ?? "null", then = json["settings"]?[key]?.ToJsonString() ?? "null";
             if (now != then) throw new LoraNetException($"{path}: the checkpoint was made with {key} {then}, this run has {now}.", "Resume with the same settings and data, or start in another output folder.");
         }
-        AdapterTensors.Read(Path.Combine(folder, "adapter_model.safetensors"), ActiveAdapter(trainer));
+        AdapterFile.ReadInto(folder, ActiveAdapter(trainer));
         ReadMoments(Path.Combine(folder, OptimizerFile), trainer);
         trainer.State = new TrainerState
         {
@@ -151,6 +151,7 @@ public sealed class CheckpointStore
             yield return SafetensorsEntry.FromSingles("first." + name, first.Backend.Download(first), first.GetShape());
             yield return SafetensorsEntry.FromSingles("second." + name, second.Backend.Download(second), second.GetShape());
         }
+        foreach (SafetensorsEntry entry in trainer.Allocator?.State() ?? []) yield return entry;
     }
 
     private static void ReadMoments(string path, LoraTrainer trainer)
@@ -163,6 +164,7 @@ public sealed class CheckpointStore
             Restore("first." + optimizer.Parameters[i].Name, first);
             Restore("second." + optimizer.Parameters[i].Name, second);
         }
+        trainer.Allocator?.Restore(file);
 
         void Restore(string name, Tensor moment)
         {

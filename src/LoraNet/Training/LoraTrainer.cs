@@ -23,6 +23,7 @@ public sealed partial class LoraTrainer : IDisposable
     private readonly Tensor _lossSum;
     private readonly ForwardContext _context;
     private readonly ILogger _logger;
+    private readonly AdaLoraAllocator? _allocator;
     private string? _dataHash;
     private bool _rehearsed;
 
@@ -85,6 +86,7 @@ public sealed partial class LoraTrainer : IDisposable
         _arena = new Arena(model.Backend);
         _tape = new Tape(_arena);
         Plan = task.Plan(_tape, options, parameters.Sum(p => p.Value.Count));
+        _allocator = AdaLoraAllocator.Create(model, TotalSteps);
         _lossSum = model.Backend.Create(model.Backend.ParameterType, 1);
         _context = new ForwardContext { Training = true, Seed = options.Seed };
     }
@@ -118,6 +120,9 @@ public sealed partial class LoraTrainer : IDisposable
             return _dataHash = Convert.ToHexStringLower(hash.GetHashAndReset());
         }
     }
+
+    /// <summary>AdaLoRA's state; null for other methods.</summary>
+    internal AdaLoraAllocator? Allocator => _allocator;
 
     /// <summary>Where the run stands; restored by <see cref="CheckpointStore"/>.</summary>
     public TrainerState State { get; set; } = new();
@@ -179,8 +184,10 @@ public sealed partial class LoraTrainer : IDisposable
         for (int first = 0; first < rows.Length; first += Options.BatchSize)
             sizes += _task.Accumulate(_tape, rows.Slice(first, Math.Min(Options.BatchSize, rows.Length - first)), _context, 1f / trained, _lossSum, sizes);
         double rate = Schedule.At(step);
+        _allocator?.AddPenalty();
         Optimizer.Updates = State.Updates;
         (double norm, bool applied) = Optimizer.Step(rate, _lossSum);
+        if (applied) _allocator?.Allocate(step, Options.MaxGradNorm > 0 && norm > Options.MaxGradNorm ? Options.MaxGradNorm / norm : 1);
         Span<float> sum = stackalloc float[1];
         backend.Download(_lossSum, sum);
         double loss = sum[0] / trained;

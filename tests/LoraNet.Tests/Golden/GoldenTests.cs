@@ -64,7 +64,8 @@ public sealed class GoldenTests(Xunit.Abstractions.ITestOutputHelper output)
         golden.CompareAdapter(adapter, table);
         AdapterTensors.Read(golden.TrainedAdapter, adapter);
         CompareForward("trained");
-        CompareGradients(golden, model, arena, table);
+        // AdaLoRA's file lacks the pruned components that its gradients would depend on.
+        if (adapter.Config.Method is not AdaLoraSettings) CompareGradients(golden, model, arena, table);
 
         // In llama-tied-attn the script that made the case drew B of the default adapter anew (for its second adapter) before
         // it merged: merged.logits equals mixed.logits of row 0 there, not trained.logits. Its merge is checked against ours.

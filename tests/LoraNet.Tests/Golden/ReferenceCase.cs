@@ -89,8 +89,8 @@ internal sealed class ReferenceCase : IDisposable
         using SafetensorsFile file = SafetensorsFile.Open(TrainedAdapter);
         // Where embeddings carry an adapter PEFT writes the base's beside it.
         Assert.Equal(file.Tensors.Keys.Where(k => !k.Contains(".base_layer.weight", StringComparison.Ordinal)).Order(StringComparer.Ordinal), StoredTensor.Of(adapter).Select(t => t.Key).Order(StringComparer.Ordinal));
-        foreach (Parameter parameter in adapter.Parameters.Where(p => !p.Frozen))
-            table.Add($"after training {parameter.Name}", Differences.Relative(parameter.ToFile(), file.Tensors[AdapterTensors.Prefix + parameter.Name].ToArray()), 5e-4);
+        foreach (StoredTensor stored in StoredTensor.Of(adapter).Where(t => !t.Own.Frozen))
+            table.Add($"after training {stored.Name}", Differences.Relative(stored.Get(), file.Tensors[stored.Key].ToArray()), 5e-4);
     }
 
     /// <summary>Compares every trainable parameter's gradient of the first batch.</summary>

@@ -6,6 +6,7 @@ using LoraNet.Tensors;
 using LoraNet.Tensors.Cpu;
 using LoraNet.Tensors.Reference;
 using LoraNet.Tests.Formats;
+using LoraNet.Training;
 
 namespace LoraNet.Tests.Lora;
 
@@ -234,6 +235,51 @@ public sealed class MethodTests
         Assert.True(TinyModel.MaxDifference(alone, named) < 1e-5);
         using (model.DisableAdapter()) alone = TinyModel.Logits(model, rows[1]);
         Assert.True(TinyModel.MaxDifference(alone, TinyModel.Logits(model, rows[1] with { Adapter = "__base__" })) < 1e-5);
+    }
+
+    [Fact]
+    public void APrunedAdapterKeepsItsRanks()
+    {
+        using CpuBackend backend = new();
+        using CausalLM model = TinyModel.Load(backend, "adalora");
+        using TemporaryFolder folder = new();
+        TokenRow row = TinyModel.Rows(1, 3, 32)[0];
+        LoraAdapter pruned = AdapterFile.Load(Path.Combine(TinyModel.Folder("adalora"), "adapter_trained"), model);
+        List<AdaLoraLayer> layers = [.. pruned.Parts.OfType<AdaLoraLayer>()];
+        Assert.Equal(6, layers.Sum(l => l.Diagonal.Count));
+        // s stays that of init_r = 4.
+        Assert.All(layers, l => Assert.Equal(8 / (4 + 1e-5), l.Scaling, 1e-5));
+        using LoraTrainer trainer = new(model, TinyModel.Rows(4, 1, 32), new TrainingOptions { MaxSteps = 3, BatchSize = 2, LearningRate = 1e-2 });
+        for (int i = 0; i < 3; i++) trainer.Step();
+        Assert.Equal(6, layers.Sum(l => l.Diagonal.Count));
+        float[] trained = TinyModel.Logits(model, row);
+        AdapterFile.Save(folder["a"], model, pruned);
+        model.DeleteAdapter("default");
+        AdapterFile.Load(folder["a"], model);
+        Assert.Equal(trained, TinyModel.Logits(model, row));
+    }
+
+    [Fact]
+    public void AnEarlierStateOfAPrunedAdapterIsReadBack()
+    {
+        using CpuBackend backend = new();
+        using CausalLM model = TinyModel.Load(backend);
+        using TemporaryFolder folder = new();
+        TokenRow row = TinyModel.Rows(1, 3)[0];
+        LoraAdapter adapter = model.AddAdapter(Plain(new AdaLoraSettings { TargetRank = 1 }) with { Rank = 4 });
+        using LoraTrainer trainer = new(model, TinyModel.Rows(8, 1), new TrainingOptions { MaxSteps = 10, BatchSize = 2, LearningRate = 1e-2 });
+        for (int i = 0; i < 5; i++) trainer.Step();
+        AdapterFile.Save(folder["early"], model, adapter);
+        int early = Ranks(folder["early"]);
+        float[] logits = TinyModel.Logits(model, row);
+        for (int i = 5; i < 10; i++) trainer.Step();
+        AdapterFile.Save(folder["late"], model, adapter);
+        Assert.True(Ranks(folder["late"]) < early);
+        Assert.True(TinyModel.MaxDifference(logits, TinyModel.Logits(model, row)) > 0);
+        AdapterFile.ReadInto(folder["early"], adapter);
+        Assert.Equal(logits, TinyModel.Logits(model, row));
+
+        static int Ranks(string path) => ((AdaLoraSettings)AdapterFile.ReadConfig(path).Method!).Kept.Sum(k => k.Value.Count(v => v));
     }
 
     /// <summary>Settings that exclude each other.</summary>
