@@ -43,16 +43,14 @@ internal static class MergeCommand
         foreach (string name in new[] { "device", "base-quantization", "threads", "low-memory" })
             if (values.Text(name) is { } text) device.Add(name, text, values.Origin(name));
         using Backend backend = BackendFactory.Create(device, host);
-        ModelFolder.Check(modelFolder);
-        bool classifier = EncoderFamilies.Names.Contains(ModelConfig.Load(modelFolder).ModelType);
-        using PretrainedModel model = Load(modelFolder);
+        using PretrainedModel model = AnyModel.Load(modelFolder, backend);
         AdapterFile.Load(adapterFolder, model, trainable: false, warn: terminal.Warn);
         Stopwatch clock = Stopwatch.StartNew();
         string? template = ModelFolder.TemplateOf(adapterFolder, modelFolder);
         ModelWriter.WriteMerged(model, modelFolder, output, dtype);
         if (template is not null) Formats.AtomicFile.WriteAllText(Path.Combine(output, ModelFolder.TemplateFile), template);
         double seconds = clock.Elapsed.TotalSeconds;
-        using PretrainedModel merged = Load(output);
+        using PretrainedModel merged = AnyModel.Load(output, backend);
         (double difference, double largest) = Compare(model, merged);
         long bytes = Directory.EnumerateFiles(output, "*.safetensors").Sum(f => new FileInfo(f).Length);
         terminal.Line(string.Create(CultureInfo.InvariantCulture, $"Merged into {output}: {Format.Bytes(bytes)} in {Format.Duration(seconds)}."));
@@ -67,8 +65,6 @@ internal static class MergeCommand
             ["seconds"] = seconds,
         });
         return ExitCodes.Fine;
-
-        PretrainedModel Load(string folder) => classifier ? SequenceClassifier.Load(folder, backend) : CausalLM.Load(folder, backend);
     }
 
     private static (double Difference, double Largest) Compare(PretrainedModel first, PretrainedModel second)

@@ -152,11 +152,11 @@ internal static class PlanCommand
 
     private static long Count(LoraTarget target, LoraAdapter? built) => built?.Parts.Where(p => p.ModulePath == target.Module.Path).SelectMany(p => p.Parameters) is { } own && own.Any()
         ? own.Where(p => !p.Frozen).Sum(p => p.Count) : target.Module switch
-    {
-        LinearModule l => (long)target.Rank * (l.In + l.Out),
-        EmbeddingModule e => (long)target.Rank * (e.Weight.Weight!.Rows + e.Weight.Weight.Columns),
-        _ => 0,
-    };
+        {
+            LinearModule l => (long)target.Rank * (l.In + l.Out),
+            EmbeddingModule e => (long)target.Rank * (e.Weight.Weight!.Rows + e.Weight.Weight.Columns),
+            _ => 0,
+        };
 
     private static long Trained(CausalLM model, LoraConfig lora, IReadOnlyList<LoraTarget> targets)
     {

@@ -53,8 +53,13 @@ internal sealed class RunProfile
                 t.Flops > 0 ? Number(t.GigaflopsPerSecond) : "", Number(t.GigabytesPerSecond), part is { } p ? Format.Percent(p) : ""]);
             json.Add((JsonNode)new JsonObject
             {
-                ["operation"] = t.Name, ["calls"] = t.Calls, ["milliseconds"] = t.Milliseconds, ["share"] = t.Milliseconds / milliseconds,
-                ["gigaflops_per_second"] = t.GigaflopsPerSecond, ["gigabytes_per_second"] = t.GigabytesPerSecond, ["part_of_limit"] = part,
+                ["operation"] = t.Name,
+                ["calls"] = t.Calls,
+                ["milliseconds"] = t.Milliseconds,
+                ["share"] = t.Milliseconds / milliseconds,
+                ["gigaflops_per_second"] = t.GigaflopsPerSecond,
+                ["gigabytes_per_second"] = t.GigabytesPerSecond,
+                ["part_of_limit"] = part,
             });
         }
         double rest = milliseconds - times.Sum(static t => t.Milliseconds);
