@@ -7,6 +7,7 @@ namespace LoraNet.Cuda;
 /// <content>Attention.</content>
 public sealed partial class CudaBackend
 {
+    private const int DecodeRows = 16;
     private readonly IndexPool _indexPool = new();
 
     /// <inheritdoc/>
@@ -17,6 +18,13 @@ public sealed partial class CudaBackend
         AttentionArgs args = Describe(operands);
         if (operands.Key.DType != operands.Query.DType || operands.Value.DType != operands.Query.DType)
             throw new ArgumentException("Query, key and value must have one type.");
+        // Few rows: more threads for each. The lanes of a warp must hold a head.
+        if (operands.Layout.Queries <= DecodeRows && args.HeadSize <= 4 * AttentionDecodeKernel.PacksPerLane * _device.Warp)
+        {
+            int group = Math.Min(AttentionDecodeKernel.MaxWarps * _device.Warp, _device.MaxGroup);
+            _kernels.AttentionDecode.Get(operands.Query.DType, operands.Output.DType).Launch(operands.Layout.Queries, operands.Heads, group, args);
+            return;
+        }
         _kernels.Attention.Get(operands.Query.DType, operands.Output.DType).Launch(operands.Layout.Queries, operands.Heads, AttentionGroup, args);
     }
 

@@ -11,6 +11,9 @@ public sealed partial class CudaBackend
     private ReplayValues _recording;
     private int _scratchMoves;
 
+    /// <summary>Recorded work queued so far.</summary>
+    internal int Replays { get; private set; }
+
     /// <inheritdoc/>
     public override bool CanRecord => LaunchProfile.Current is null;
 
@@ -70,6 +73,7 @@ public sealed partial class CudaBackend
             if (!IsValid) throw new InvalidOperationException("Memory of this recording has moved.");
             backend._device.Upload(System.Runtime.InteropServices.MemoryMarshal.AsBytes([values]), backend._values);
             launches.Launch();
+            backend.Replays++;
         }
 
         public void Dispose() => launches.Dispose();

@@ -1,4 +1,5 @@
 using LoraNet.Data.Packing;
+using LoraNet.Generation;
 using LoraNet.Lora;
 using LoraNet.Models;
 using LoraNet.Tensors;
@@ -27,6 +28,32 @@ public class RecordedStepTests
         // Rows of other lengths, masks, segments and rates go through the same recording.
         Assert.True(replays >= 2, $"{replays} replays");
         for (int i = 0; i < expected.Count; i++) Assert.Equal(expected[i], replayed[i], 1e-4 * Math.Abs(expected[i]));
+    }
+
+    [Theory]
+    [InlineData("llama-tied")]
+    [InlineData("mistral-window")]
+    public void Replayed_decoding_generates_what_the_cpu_generates(string fixture)
+    {
+        using CudaBackend cuda = CudaBackend.CreateOnCpuAccelerator();
+        using CpuBackend cpu = new();
+        int[][] generated = Generate(cuda, fixture);
+        Assert.Equal(Generate(cpu, fixture), generated);
+        Assert.True(cuda.Replays >= 5, $"{cuda.Replays} replays");
+
+        static int[][] Generate(Backend backend, string fixture)
+        {
+            using CausalLM model = CausalLM.Load(Path.Combine(TestData.Fixtures, "golden", fixture), backend);
+            using Generator generator = new(model);
+            // Sequences of other lengths, and one that ends before the rest.
+            return [.. generator.Generate([[5, 9, 11], [7], [3, 4]], new GenerationOptions { MaxNewTokens = 9, Temperature = 0, StopIds = [1, 2] }, Limit())];
+        }
+    }
+
+    private static Func<int, int, bool> Limit()
+    {
+        int given = 0;
+        return (sequence, _) => sequence != 1 || ++given < 4;
     }
 
     [Fact]

@@ -182,50 +182,59 @@ public sealed class CausalLM : PretrainedModel
         if (adapters is not null && adapters.Count != tokens.Count) throw new ArgumentException($"{adapters.Count} adapters for {tokens.Count} sequences.", nameof(adapters));
         using IDisposable? mixed = adapters is null ? null : UseByRow([.. adapters.Distinct()]);
         using RowAdapters? rowAdapters = adapters is null ? null : new RowAdapters(Backend, [.. tokens.SelectMany((t, i) => Enumerable.Repeat(adapters[i], t.Tokens.Length))], ActiveAdapters);
-        List<int> ids = [], positions = [], rows = [], start = [], end = [], last = [];
-        int longest = 0;
-        foreach ((int sequence, int[] added) in tokens)
+        DecodeRows rows = new(cache, tokens, Options.VocabularySize);
+        bool records = rows.Single && !rows.Fresh && adapters is null && Backend.CanRecord && CanRecord;
+        DecodeKey key = new(arena, rows.Last.Count, Version, RopeAddresses(rows.Longest - 1));
+        if (records && cache.Recorded is { } recorded && recorded.Key == key && recorded.Work.IsValid && recorded.Batch.TryTake(rows))
         {
-            int length = cache.Lengths[sequence];
-            if (length + added.Length > cache.Capacity)
-                throw new LoraNetException($"The sequence of {length + added.Length} tokens is longer than the cache of {cache.Capacity}.");
-            foreach (int id in added)
-            {
-                if ((uint)id >= (uint)Options.VocabularySize) throw new LoraNetException($"Token id {id} is outside the model's vocabulary of {Options.VocabularySize}.");
-                ids.Add(id);
-                positions.Add(length);
-                rows.Add(sequence * cache.Capacity + length);
-                start.Add(sequence * cache.Capacity);
-                end.Add(sequence * cache.Capacity + ++length);
-            }
-            last.Add(ids.Count - 1);
-            longest = Math.Max(longest, length);
-            cache.Lengths[sequence] = length;
+            recorded.Work.Replay(default);
+            Arena.Retain(recorded.Logits);
+            return recorded.Logits;
         }
-        Tensor idTensor = Backend.CreateIndex([.. ids]), positionTensor = Backend.CreateIndex([.. positions]);
-        Tensor rowTensor = Backend.CreateIndex([.. rows]), lastTensor = Backend.CreateIndex([.. last]);
-        Dictionary<int, AttentionLayout> layouts = [];
+        DecodeBatch batch = new(Backend, cache, rows);
+        ForwardContext context = new() { Adapters = rowAdapters };
+        Tensor logits = null!;
+        // Work that repeats is recorded the second time; a first rehearsal may upload tables.
+        if (records && cache.Repeats(key) && (Rehearse() || Rehearse()))
+        {
+            IRecordedWork work = Backend.Record(default, Forward);
+            cache.Recorded = new RecordedDecode(key, batch, work, logits);
+            work.Replay(default);
+            Arena.Retain(logits);
+            return logits;
+        }
+        Forward();
+        batch.Dispose();
+        return logits;
+
+        bool Rehearse()
+        {
+            bool clean = Backend.Rehearse(Forward);
+            Arena.Release(logits);
+            return clean;
+        }
+
+        void Forward() => logits = Decode(arena, cache, batch, rows, context, rowAdapters?.Select(rows.Last));
+    }
+
+    private Tensor Decode(Arena arena, KeyValueCache cache, DecodeBatch batch, DecodeRows rows, ForwardContext context, RowAdapters? gathered)
+    {
         DecoderPass pass = new()
         {
-            Layout = layer => WindowedRanges(layouts, Options.Window(layer), start, end, cache),
-            Rope = layer => Options.Rope(layer) is { } p ? _rope.Get(p, longest) : null,
-            Positions = positionTensor,
+            Layout = layer => batch.Layout(Options.Window(layer)),
+            Rope = layer => Options.Rope(layer) is { } p ? _rope.Get(p, rows.Longest) : null,
+            Positions = batch.Positions,
             Cache = cache,
-            CacheRows = rowTensor,
-            GatheredAdapters = rowAdapters?.Select(last),
+            CacheRows = batch.CacheRows,
+            ReadsCache = !rows.Fresh,
+            GatheredAdapters = gathered,
         };
         Tape tape = new(arena) { Recording = false };
-        ForwardContext context = new() { Adapters = rowAdapters };
-        Tensor h = Embed(tape, idTensor, positionTensor, context);
-        for (int i = 0; i < _layers.Length; i++) h = _layers[i].Forward(tape, h, context, pass, i == _layers.Length - 1 ? lastTensor : null);
+        Tensor h = Embed(tape, batch.Ids, batch.Positions, context);
+        for (int i = 0; i < _layers.Length; i++) h = _layers[i].Forward(tape, h, context, pass, i == _layers.Length - 1 ? batch.Last : null);
         h = DecoderLayer.Replace(h, _finalNorm.Forward(tape, h));
         Tensor logits = HeadLogits(tape, h, context);
         Arena.Release(h);
-        Backend.Synchronize();
-        Backend.Free(idTensor);
-        Backend.Free(positionTensor);
-        Backend.Free(rowTensor);
-        Backend.Free(lastTensor);
         return logits;
     }
 
@@ -335,14 +344,6 @@ public sealed class CausalLM : PretrainedModel
         Tensor logits = _head.Forward(tape, hidden, context);
         if (Options.FinalSoftCap > 0) Backend.SoftCap(logits, Options.FinalSoftCap, logits);
         return logits;
-    }
-
-    private AttentionLayout WindowedRanges(Dictionary<int, AttentionLayout> layouts, int window, List<int> start, List<int> end, KeyValueCache cache)
-    {
-        if (layouts.TryGetValue(window, out AttentionLayout? layout)) return layout;
-        int[] first = [.. start];
-        if (window > 0) for (int i = 0; i < first.Length; i++) first[i] = Math.Max(first[i], end[i] - window);
-        return layouts[window] = AttentionLayout.Ranges(first, [.. end], cache.Sequences * cache.Capacity);
     }
 
     private EmbeddingModule BuildEmbedding(DecoderOptions options, out BaseTensor table)

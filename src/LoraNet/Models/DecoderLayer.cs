@@ -98,7 +98,13 @@ internal sealed class DecoderLayer
         }
         if (pass.Cache is { } cache)
         {
-            cache.Append(Index, ref k, ref v, pass.CacheRows!);
+            cache.Append(Index, k, v, pass.CacheRows!);
+            if (pass.ReadsCache)
+            {
+                Arena.Release(k);
+                Arena.Release(v);
+                (k, v) = cache.Layer(Index);
+            }
         }
         Tensor output = AttentionOp.Forward(tape, q, k, v, pass.Layout(Index), heads, keyHeads, _scale, _options.AttentionSoftCap);
         Arena.Release(q);

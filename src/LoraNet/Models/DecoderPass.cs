@@ -23,6 +23,9 @@ internal sealed class DecoderPass
     /// <summary>Keys and values of earlier tokens, or null.</summary>
     public KeyValueCache? Cache { get; init; }
 
+    /// <summary>False where the new rows are all there is to see, so that attention reads them and not the cache.</summary>
+    public bool ReadsCache { get; init; }
+
     /// <summary>Where the new rows go in the cache, I32.</summary>
     public Tensor? CacheRows { get; init; }
 }

@@ -8,6 +8,7 @@ public sealed class KeyValueCache : IDisposable
     private readonly Backend _backend;
     private readonly Tensor[] _keys;
     private readonly Tensor[] _values;
+    private DecodeKey _lastKey;
 
     internal KeyValueCache(Backend backend, int layers, int width, int sequences, int capacity)
     {
@@ -33,19 +34,39 @@ public sealed class KeyValueCache : IDisposable
     /// <summary>Tokens stored of each sequence.</summary>
     public int[] Lengths { get; }
 
-    /// <summary>Stores new rows and replaces k and v by the whole cache of the layer.</summary>
-    internal void Append(int layer, ref Tensor k, ref Tensor v, Tensor rows)
+    /// <summary>The decoding pass recorded for this cache, if any.</summary>
+    internal RecordedDecode? Recorded
+    {
+        get;
+        set
+        {
+            field?.Dispose();
+            field = value;
+        }
+    }
+
+    /// <summary>True when the pass before had the same key.</summary>
+    internal bool Repeats(DecodeKey key)
+    {
+        bool repeats = _lastKey == key;
+        _lastKey = key;
+        return repeats;
+    }
+
+    /// <summary>Stores new rows.</summary>
+    internal void Append(int layer, Tensor k, Tensor v, Tensor rows)
     {
         _backend.ScatterAddRows(k, rows, _keys[layer]);
         _backend.ScatterAddRows(v, rows, _values[layer]);
-        Arena.Release(k);
-        Arena.Release(v);
-        (k, v) = (_keys[layer], _values[layer]);
     }
+
+    /// <summary>All keys and values of a layer.</summary>
+    internal (Tensor Keys, Tensor Values) Layer(int layer) => (_keys[layer], _values[layer]);
 
     /// <inheritdoc/>
     public void Dispose()
     {
+        Recorded = null;
         foreach (Tensor tensor in _keys) _backend.Free(tensor);
         foreach (Tensor tensor in _values) _backend.Free(tensor);
     }

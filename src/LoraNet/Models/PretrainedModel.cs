@@ -217,8 +217,12 @@ public abstract class PretrainedModel : IDisposable
 
     private void Apply() => Apply(_active);
 
+    /// <summary>Changes whenever other layers become active: recorded work then no longer stands for the model.</summary>
+    internal int Version { get; private set; }
+
     private void Apply(List<string> names)
     {
+        Version++;
         foreach (Module module in _order)
         {
             if (module is LinearModule linear)

@@ -15,7 +15,7 @@ internal sealed class RecordedBatches(CausalLM model) : IDisposable
     private const int PaddedTokens = 4096;
     private const int Capacity = 64;
 
-    private readonly record struct Size(int Tokens, int Trained, long Tables, long TokenOffset, long TrainedOffset);
+    private readonly record struct Size(int Tokens, int Trained, int ActiveAdapters, long Tables, long TokenOffset, long TrainedOffset);
 
     private sealed record Entry(TokenBatch Batch, IRecordedWork Work);
 
@@ -42,7 +42,7 @@ internal sealed class RecordedBatches(CausalLM model) : IDisposable
         int longest = 0;
         foreach (int position in _rows.Positions) longest = Math.Max(longest, position);
         // Masks depend on where a batch lies in its step; without dropout that does not matter.
-        Size size = new(_rows.Ids.Count, _rows.TrainedRows.Count, model.RopeAddresses(longest), _drops ? before.Tokens : 0, _drops ? before.Trained : 0);
+        Size size = new(_rows.Ids.Count, _rows.TrainedRows.Count, model.Version, model.RopeAddresses(longest), _drops ? before.Tokens : 0, _drops ? before.Trained : 0);
         ReplayValues values = new(gradScale, context.Step);
         if (records && Recorded(size) is { } entry && entry.Batch.TryTake(model.Backend, _rows))
         {
