@@ -37,6 +37,7 @@ internal static class BenchCommand
         train.Add(json);
         train.SetAction((parse, _) => Task.FromResult(Run(SettingOptions.Read(parse, context.Host, _settings), context.Terminal(parse.GetValue(json)), context.Host, parse.GetValue(config))));
         bench.Add(train);
+        bench.Add(BenchGenerate.Create(context));
         return bench;
     }
 
