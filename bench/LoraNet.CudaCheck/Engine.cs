@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using LoraNet.Cuda;
+using LoraNet.Generation;
 using LoraNet.Lora;
 using LoraNet.Models;
 using LoraNet.Models.Families;
@@ -68,6 +69,29 @@ internal static class Engine
         IReadOnlyList<KernelTime> kernels = backend.StopProfile();
         Console.WriteLine($"  kernels {kernels.Sum(k => k.Milliseconds):N1} ms in {kernels.Sum(k => k.Launches)} launches");
         foreach (KernelTime k in kernels.Take(24)) Console.WriteLine($"  {k.Milliseconds,8:N2} ms {k.Launches,5} x {k.Name}");
+    }
+
+    /// <summary>Kernels of eight decoded tokens after a prompt, at the shape of Llama-3.2-1B.</summary>
+    public static void Decode(CudaBackend backend, int prompt)
+    {
+        Shape shape = new(2048, 8192, 16, 32, 8, 128256);
+        using CausalLM model = Model(backend, shape, s_large ??= Weights(shape));
+        using Generator generator = new(model);
+        int[] ids = Rows(1, prompt, 128256)[0].InputIds;
+        int given = 0;
+        for (int run = 0; run < 2; run++)
+        {
+            given = 0;
+            generator.Generate([ids], new GenerationOptions { MaxNewTokens = 9, Temperature = 0 }, (_, _) =>
+            {
+                // The prompt is not part of it, and the first run compiles.
+                if (++given == 1 && run == 1) backend.StartProfile();
+                return true;
+            });
+        }
+        IReadOnlyList<KernelTime> kernels = backend.StopProfile();
+        Console.WriteLine($"A token after {prompt}: kernels {kernels.Sum(k => k.Milliseconds) / 8:N3} ms in {kernels.Sum(k => k.Launches) / 8} launches");
+        foreach (KernelTime k in kernels.Take(20)) Console.WriteLine($"  {k.Milliseconds * 1000 / k.Launches,8:N1} us {k.Launches / 8.0,6:N1} x {k.Name}");
     }
 
     private static RandomWeights? s_large;

@@ -8,7 +8,7 @@ namespace LoraNet.CudaCheck;
 /// <summary>
 /// Checks and times the CUDA backend where there is a GPU but no SDK: publish self-contained, copy, run.
 /// <c>arch=sm80</c> has the kernels of an older card run, for every mode.
-/// <c>LoraNet.CudaCheck golden FOLDER | [conformance [cases [filter]]] | [time] | [simulate [cases [filter]]]</c>; without arguments conformance and timings.
+/// <c>LoraNet.CudaCheck golden FOLDER | engine | decode | [conformance [cases [filter]]] | [time] | [simulate [cases [filter]]]</c>; without arguments conformance and timings.
 /// </summary>
 internal static class Program
 {
@@ -35,6 +35,17 @@ internal static class Program
         // Each part on its own: a failure in one must not hide the others, since GPU time is scarce.
         if (mode is "all" or "engine") failures += Try(() => Engine.Compare(Open));
         if (mode is "all" or "time") failures += Try(Timings.Run);
+        if (mode is "all" or "decode")
+        {
+            foreach (int prompt in (int[])[128, 2048])
+            {
+                failures += Try(() =>
+                {
+                    using CudaBackend backend = Open(DType.BF16);
+                    Engine.Decode(backend, prompt);
+                });
+            }
+        }
         if (mode is "all" or "engine")
         {
             foreach ((int rows, int length, int rank, bool all) in ((int, int, int, bool)[])[(4, 2048, 16, false), (4, 2048, 64, true), (8, 512, 16, true), (1, 512, 16, false)])

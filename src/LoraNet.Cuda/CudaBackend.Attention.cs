@@ -18,11 +18,9 @@ public sealed partial class CudaBackend
         AttentionArgs args = Describe(operands);
         if (operands.Key.DType != operands.Query.DType || operands.Value.DType != operands.Query.DType)
             throw new ArgumentException("Query, key and value must have one type.");
-        // Few rows: more threads for each. The lanes of a warp must hold a head.
-        if (operands.Layout.Queries <= DecodeRows && args.HeadSize <= 4 * AttentionDecodeKernel.PacksPerLane * _device.Warp)
+        if (operands.Layout.Queries <= DecodeRows && args.HeadSize <= 8 * _device.Warp && args.HeadSize <= AttentionDecodeKernel.MaxHeadSize)
         {
-            int group = Math.Min(AttentionDecodeKernel.MaxWarps * _device.Warp, _device.MaxGroup);
-            _kernels.AttentionDecode.Get(operands.Query.DType, operands.Output.DType).Launch(operands.Layout.Queries, operands.Heads, group, args);
+            Decode(operands, args);
             return;
         }
         _kernels.Attention.Get(operands.Query.DType, operands.Output.DType).Launch(operands.Layout.Queries, operands.Heads, AttentionGroup, args);
@@ -50,6 +48,18 @@ public sealed partial class CudaBackend
             _kernels.AttentionDQuery.Get(input, gradient, result).Launch(queries, operands.Heads, AttentionGroup, args);
         }
         if (keys > 0) _kernels.AttentionDKeyValue.Get(input, gradient, result).Launch(keys, operands.KeyValueHeads, AttentionGroup, args);
+    }
+
+    /// <summary>Few rows: each head's keys are split among as many groups as fill the device.</summary>
+    private void Decode(in AttentionOperands operands, AttentionArgs args)
+    {
+        int rows = operands.Layout.Queries, group = Math.Min(AttentionDecodeKernel.MaxWarps * _device.Warp, _device.MaxGroup);
+        args.LanesPerKey = Math.Clamp((int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)(args.HeadSize + 3) / 4), 2, _device.Warp);
+        // From sizes that a replay keeps, not from ranges that change.
+        args.Splits = Math.Clamp(_device.ManyGroups / 8 / (rows * operands.Heads), 2, 16);
+        args.Partial = Scratch(4L * rows * operands.Heads * args.Splits * (args.HeadSize + 2));
+        _kernels.AttentionDecode.Get(operands.Query.DType).Launch(rows * args.Splits, operands.Heads, group, args);
+        _kernels.AttentionJoin.Get(operands.Output.DType).Launch(rows, operands.Heads, Math.Min(group, RoundToWarp(args.HeadSize, group)), args);
     }
 
     private int AttentionGroup => Math.Min(AttentionKernels.MaxGroup, _device.MaxGroup);

@@ -29,8 +29,14 @@ public sealed partial class CudaBackend
             ForReal(() => ScaleInto(parameter, DType.F32, 1, known.Copy, _computeType, known.Count, false));
     }
 
-    private void DropCopy(nint parameter)
+    /// <summary>Forgets the copies of parameters in memory that is freed: the address may come back as something else.</summary>
+    private void DropCopies(nint address, long bytes)
     {
-        if (_copies.Remove(parameter, out (nint Copy, long Count) known)) FreeMemory(known.Copy);
+        if (_copies.Count == 0) return;
+        List<nint>? gone = null;
+        foreach (nint parameter in _copies.Keys)
+            if (parameter >= address && parameter < address + (nint)bytes) (gone ??= []).Add(parameter);
+        foreach (nint parameter in gone ?? [])
+            if (_copies.Remove(parameter, out (nint Copy, long Count) known)) FreeMemory(known.Copy);
     }
 }

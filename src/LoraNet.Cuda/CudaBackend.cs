@@ -123,7 +123,7 @@ public sealed partial class CudaBackend : Backend
             // After Dispose everything is already given back.
             if (!_allocations.Remove(address, out long bytes)) return;
             _allocatedBytes -= bytes;
-            DropCopy(address);
+            DropCopies(address, bytes);
             if (bytes <= SmallBytes)
             {
                 // Freeing on the device waits for it; small blocks (a batch's ids and positions) are kept instead. Stream order

@@ -3,20 +3,21 @@ using ILGPU;
 namespace LoraNet.Cuda.Kernels;
 
 /// <summary>
-/// Attention of few query rows over long ranges, as in generation: a group per row and head whose warps take keys in turn, each with
-/// its own online softmax (Milakov &amp; Gimelshein, 2018), four keys at a time so that their loads overlap; the warps' results are joined
-/// in ascending order. Reads keys and values once, whole lines at a time. Head size up to <see cref="PacksPerLane"/> packs of four a lane.
+/// Attention of few query rows over long ranges, as in generation. A head's keys are split among several groups (Dao et al.,
+/// "Flash-Decoding", 2023); inside a group each part of a warp that can hold a head takes keys in turn, with an online softmax of its own
+/// (Milakov &amp; Gimelshein, 2018), four keys at a time so that their loads overlap. <see cref="Join"/> adds the splits. Results are joined
+/// in ascending order, so they are the same bits in every run.
 /// </summary>
 internal static class AttentionDecodeKernel
 {
-    /// <summary>Packs of four elements that a lane holds.</summary>
-    public const int PacksPerLane = 2;
-
     /// <summary>Warps of a group at most.</summary>
     public const int MaxWarps = 8;
 
-    /// <summary>Largest head size on a warp of 32.</summary>
-    public const int MaxHeadSize = 32 * 4 * PacksPerLane;
+    /// <summary>Elements that a warp of 32 holds: two packs of four a lane.</summary>
+    public const int MaxHeadSize = 256;
+
+    // The least lanes of a key are two, so a warp works on at most sixteen at a time.
+    private const int MaxParts = 16 * MaxWarps;
 
     private struct State
     {
@@ -24,28 +25,30 @@ internal static class AttentionDecodeKernel
         public Pack A, B;
     }
 
-    /// <summary>Grid (rows, heads), group of whole warps.</summary>
-    public static void Forward<TQ, TO>(AttentionArgs a)
+    /// <summary>Grid (rows · splits, heads), group of whole warps; writes each split's unnormalised output, maximum and sum.</summary>
+    public static void Forward<TQ>(AttentionArgs a)
         where TQ : struct, IStorage
-        where TO : struct, IStorage
     {
-        ArrayView<float> maxima = SharedMemory.Allocate<float>(MaxWarps), sums = SharedMemory.Allocate<float>(MaxWarps);
+        ArrayView<float> maxima = SharedMemory.Allocate<float>(MaxParts), sums = SharedMemory.Allocate<float>(MaxParts);
         ArrayView<float> outputs = SharedMemory.Allocate<float>(MaxWarps * MaxHeadSize);
-        int m = Grid.IdxX, h = Grid.IdxY, size = a.HeadSize, kv = h / (a.Heads / a.KeyValueHeads), pitch = a.KeyValueHeads * size;
-        int warps = Group.DimX / Warp.WarpSize, warp = Group.IdxX / Warp.WarpSize, lane = Group.IdxX % Warp.WarpSize;
-        int first = 4 * lane, second = 4 * (lane + Warp.WarpSize);
-        int start = Stored.LoadInt(a.KeyStart, m), end = Stored.LoadInt(a.KeyEnd, m);
-        long row = (long)m * a.Heads * size + (long)h * size, column = (long)kv * size;
+        int m = Grid.IdxX / a.Splits, split = Grid.IdxX % a.Splits, h = Grid.IdxY, size = a.HeadSize, pitch = a.KeyValueHeads * size;
+        int lanes = a.LanesPerKey, parts = Group.DimX / lanes, part = Group.IdxX / lanes, lane = Group.IdxX % lanes;
+        int first = 4 * lane, second = 4 * (lane + lanes);
+        int all = Stored.LoadInt(a.KeyStart, m), last = Stored.LoadInt(a.KeyEnd, m), share = (last - all + a.Splits - 1) / a.Splits;
+        int start = all + split * share, end = start + share < last ? start + share : last;
+        long row = (long)m * a.Heads * size + (long)h * size, column = (long)(h / (a.Heads / a.KeyValueHeads)) * size;
         Pack qA = Load<TQ>(a.Query, row, first, size), qB = Load<TQ>(a.Query, row, second, size);
         State s = default;
         s.Max = -float.MaxValue;
-        for (int j = start + warp; j < end; j += 4 * warps)
+        // All parts of a warp take as many turns: they shuffle together.
+        for (int j0 = start; j0 < end; j0 += 4 * parts)
         {
+            int j = j0 + part;
             float s0 = Score<TQ>(a, qA, qB, j, end, pitch, column, first, second);
-            float s1 = Score<TQ>(a, qA, qB, j + warps, end, pitch, column, first, second);
-            float s2 = Score<TQ>(a, qA, qB, j + 2 * warps, end, pitch, column, first, second);
-            float s3 = Score<TQ>(a, qA, qB, j + 3 * warps, end, pitch, column, first, second);
-            for (int offset = Warp.WarpSize / 2; offset > 0; offset >>= 1)
+            float s1 = Score<TQ>(a, qA, qB, j + parts, end, pitch, column, first, second);
+            float s2 = Score<TQ>(a, qA, qB, j + 2 * parts, end, pitch, column, first, second);
+            float s3 = Score<TQ>(a, qA, qB, j + 3 * parts, end, pitch, column, first, second);
+            for (int offset = lanes / 2; offset > 0; offset >>= 1)
             {
                 s0 += Warp.ShuffleXor(s0, offset);
                 s1 += Warp.ShuffleXor(s1, offset);
@@ -53,38 +56,62 @@ internal static class AttentionDecodeKernel
                 s3 += Warp.ShuffleXor(s3, offset);
             }
             s0 = Finish(a, s0, j < end);
-            s1 = Finish(a, s1, j + warps < end);
-            s2 = Finish(a, s2, j + 2 * warps < end);
-            s3 = Finish(a, s3, j + 3 * warps < end);
+            s1 = Finish(a, s1, j + parts < end);
+            s2 = Finish(a, s2, j + 2 * parts < end);
+            s3 = Finish(a, s3, j + 3 * parts < end);
             float max = DeviceMath.Max(s.Max, DeviceMath.Max(DeviceMath.Max(s0, s1), DeviceMath.Max(s2, s3)));
-            float shrink = DeviceMath.Exp(s.Max - max);
+            float shrink = DeviceMath.Exp<TQ>(s.Max - max);
             s.Max = max;
             s.Sum *= shrink;
             s.A = Scaled(s.A, shrink);
             s.B = Scaled(s.B, shrink);
             s = Include<TQ>(a, s, s0, j, end, pitch, column, first, second);
-            s = Include<TQ>(a, s, s1, j + warps, end, pitch, column, first, second);
-            s = Include<TQ>(a, s, s2, j + 2 * warps, end, pitch, column, first, second);
-            s = Include<TQ>(a, s, s3, j + 3 * warps, end, pitch, column, first, second);
+            s = Include<TQ>(a, s, s1, j + parts, end, pitch, column, first, second);
+            s = Include<TQ>(a, s, s2, j + 2 * parts, end, pitch, column, first, second);
+            s = Include<TQ>(a, s, s3, j + 3 * parts, end, pitch, column, first, second);
         }
         if (lane == 0)
         {
-            maxima[warp] = s.Max;
-            sums[warp] = s.Sum;
+            maxima[part] = s.Max;
+            sums[part] = s.Sum;
         }
-        Keep(outputs, warp, first, size, s.A);
-        Keep(outputs, warp, second, size, s.B);
+        Keep(outputs, part * size, first, size, s.A);
+        Keep(outputs, part * size, second, size, s.B);
         Group.Barrier();
         float top = maxima[0], total = 0f;
-        for (int w = 1; w < warps; w++) top = DeviceMath.Max(top, maxima[w]);
-        for (int w = 0; w < warps; w++) total += DeviceMath.Exp(maxima[w] - top) * sums[w];
+        for (int p = 1; p < parts; p++) top = DeviceMath.Max(top, maxima[p]);
+        for (int p = 0; p < parts; p++) total += DeviceMath.Exp<TQ>(maxima[p] - top) * sums[p];
+        long slot = ((long)m * a.Heads + h) * a.Splits + split;
         for (int d = Group.IdxX; d < size; d += Group.DimX)
         {
             float o = 0f;
-            for (int w = 0; w < warps; w++) o += DeviceMath.Exp(maxima[w] - top) * outputs[w * MaxHeadSize + d];
-            TO.Store(a.Output, row + d, start < end ? o / total : 0f);
+            for (int p = 0; p < parts; p++) o += DeviceMath.Exp<TQ>(maxima[p] - top) * outputs[p * size + d];
+            StoredF32.Store(a.Partial, slot * (size + 2) + d, o);
         }
-        if (Group.IdxX == 0) StoredF32.Store(a.LogSumExp, (long)m * a.Heads + h, start < end ? top + DeviceMath.Log(total) : float.NegativeInfinity);
+        if (Group.IdxX != 0) return;
+        StoredF32.Store(a.Partial, slot * (size + 2) + size, top);
+        StoredF32.Store(a.Partial, slot * (size + 2) + size + 1, total);
+    }
+
+    /// <summary>Grid (rows, heads): the splits' outputs joined and divided by their sum.</summary>
+    public static void Join<TO>(AttentionArgs a)
+        where TO : struct, IStorage
+    {
+        int m = Grid.IdxX, h = Grid.IdxY, size = a.HeadSize, width = size + 2;
+        long first = ((long)m * a.Heads + h) * a.Splits * width;
+        float top = -float.MaxValue, total = 0f;
+        for (int s = 0; s < a.Splits; s++) top = DeviceMath.Max(top, StoredF32.Load(a.Partial, first + s * width + size));
+        for (int s = 0; s < a.Splits; s++)
+            total += DeviceMath.Exp(StoredF32.Load(a.Partial, first + s * width + size) - top) * StoredF32.Load(a.Partial, first + s * width + size + 1);
+        bool sees = total > 0f;
+        for (int d = Group.IdxX; d < size; d += Group.DimX)
+        {
+            float o = 0f;
+            for (int s = 0; s < a.Splits; s++)
+                o += DeviceMath.Exp(StoredF32.Load(a.Partial, first + s * width + size) - top) * StoredF32.Load(a.Partial, first + s * width + d);
+            TO.Store(a.Output, ((long)m * a.Heads + h) * size + d, sees ? o / total : 0f);
+        }
+        if (Group.IdxX == 0) StoredF32.Store(a.LogSumExp, (long)m * a.Heads + h, sees ? top + DeviceMath.Log(total) : float.NegativeInfinity);
     }
 
     private static Pack Load<T>(long address, long row, int c, int size)
@@ -111,7 +138,7 @@ internal static class AttentionDecodeKernel
         where T : struct, IStorage
     {
         if (j >= end) return s;
-        float weight = DeviceMath.Exp(score - s.Max);
+        float weight = DeviceMath.Exp<T>(score - s.Max);
         long at = (long)j * pitch + column;
         Pack vA = Load<T>(a.Value, at, first, a.HeadSize), vB = Load<T>(a.Value, at, second, a.HeadSize);
         s.Sum += weight;
@@ -124,12 +151,11 @@ internal static class AttentionDecodeKernel
 
     private static Pack Added(Pack p, float f, Pack q) => new(p.X + f * q.X, p.Y + f * q.Y, p.Z + f * q.Z, p.W + f * q.W);
 
-    private static void Keep(ArrayView<float> outputs, int warp, int c, int size, Pack p)
+    private static void Keep(ArrayView<float> outputs, int at, int c, int size, Pack p)
     {
-        int at = warp * MaxHeadSize + c;
-        if (c < size) outputs[at] = p.X;
-        if (c + 1 < size) outputs[at + 1] = p.Y;
-        if (c + 2 < size) outputs[at + 2] = p.Z;
-        if (c + 3 < size) outputs[at + 3] = p.W;
+        if (c < size) outputs[at + c] = p.X;
+        if (c + 1 < size) outputs[at + c + 1] = p.Y;
+        if (c + 2 < size) outputs[at + c + 2] = p.Z;
+        if (c + 3 < size) outputs[at + c + 3] = p.W;
     }
 }

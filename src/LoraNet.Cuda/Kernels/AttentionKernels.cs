@@ -13,7 +13,10 @@ internal struct AttentionArgs
     /// <summary>Key range of each query, query range of each key (<see cref="Tensors.AttentionLayout"/>).</summary>
     public long KeyStart, KeyEnd, QueryStart, QueryEnd;
 
-    public int Heads, KeyValueHeads, HeadSize;
+    /// <summary>Each split's output, maximum and sum (<see cref="AttentionDecodeKernel"/>).</summary>
+    public long Partial;
+
+    public int Heads, KeyValueHeads, HeadSize, Splits, LanesPerKey;
     public float Scale, SoftCap;
 }
 

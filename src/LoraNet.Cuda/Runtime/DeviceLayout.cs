@@ -100,8 +100,8 @@ internal sealed class DeviceLayout : IDisposable
             lists.Add(AttentionTiles.Pad(tiles, count));
         }
         for (int i = 0; i < lists.Count; i++) Owner.UploadInts(MemoryMarshal.Cast<AttentionTiles.Tile, int>(lists[i]), _tiles[i].Address);
-        Owner.UploadInts(next.KeyStart, KeyStart);
-        Owner.UploadInts(next.KeyEnd, KeyEnd);
+        if (!next.KeyStart.AsSpan().SequenceEqual(_layout.KeyStart)) Owner.UploadInts(next.KeyStart, KeyStart);
+        if (!next.KeyEnd.AsSpan().SequenceEqual(_layout.KeyEnd)) Owner.UploadInts(next.KeyEnd, KeyEnd);
         _layout = next;
         if (_queryStart != 0)
         {

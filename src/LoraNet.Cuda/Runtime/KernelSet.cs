@@ -39,7 +39,8 @@ internal sealed class KernelSet(DeviceRuntime device)
     public readonly KernelFamily<OptimizerArgs> ZeroGradients = new(device, OptimizerKernels.ZeroGradients);
     public readonly KernelFamily<GemmArgs> Gemm = new(device, GemmKernels.Multiply<StoredF32, StoredF32, StoredF32>);
     public readonly KernelFamily<AttentionArgs> Attention = new(device, AttentionKernels.Forward<StoredF32, StoredF32>);
-    public readonly KernelFamily<AttentionArgs> AttentionDecode = new(device, AttentionDecodeKernel.Forward<StoredF32, StoredF32>);
+    public readonly KernelFamily<AttentionArgs> AttentionDecode = new(device, AttentionDecodeKernel.Forward<StoredF32>);
+    public readonly KernelFamily<AttentionArgs> AttentionJoin = new(device, AttentionDecodeKernel.Join<StoredF32>);
     public readonly KernelFamily<AttentionArgs> AttentionDelta = new(device, AttentionKernels.Delta<StoredF32, StoredF32>);
     public readonly KernelFamily<AttentionArgs> AttentionDQuery = new(device, AttentionKernels.DQuery<StoredF32, StoredF32, StoredF32>);
     public readonly KernelFamily<AttentionArgs> AttentionDKeyValue = new(device, AttentionKernels.DKeyValue<StoredF32, StoredF32, StoredF32>);
