@@ -1,133 +1,91 @@
 using System.Diagnostics;
+using System.Globalization;
 using LoraNet.Cuda;
 using LoraNet.Tensors;
+using LoraNet.Tensors.Cpu;
 
 namespace LoraNet.CudaCheck;
 
-/// <summary>Times every memory-bound operation at the shapes of Llama-3.2-1B (8192 tokens, hidden 2048, intermediate 8192) and compares
-/// the bytes it must move with the card's bandwidth.</summary>
+/// <summary>Times every operation of the contract on the GPU and on the same machine's CPU, beside the limits of the card sampled in the
+/// same run, and prints one Markdown table.</summary>
 internal static class Timings
 {
-    private const int Tokens = 8192, Hidden = 2048, Intermediate = 8192, Vocabulary = 128256, LogitRows = 1024;
+    private const int CpuFraction = 16;
 
     public static void Run()
     {
-        using CudaBackend b = CudaBackend.Create(new CudaBackendOptions { ComputeType = DType.BF16 });
-        Console.WriteLine($"--- {b.Name}: BF16, {Tokens} tokens, hidden {Hidden}, intermediate {Intermediate}");
+        Stopwatch total = Stopwatch.StartNew();
+        using CudaBackend gpu = CudaBackend.Create(new CudaBackendOptions { ComputeType = DType.BF16 });
+        (double bandwidth, double flops) = Limits(gpu);
+        double[] gpuTimes, cpuTimes;
+        IReadOnlyList<KernelCase> cases;
+        using (KernelTable table = new(gpu, 1))
+        {
+            cases = table.Cases;
+            gpuTimes = [.. cases.Select(c => MeasureGpu(gpu, c.Run))];
+            TimeCrossEntropyGroups(gpu, cases);
+        }
+        using CpuBackend cpu = new();
+        using (KernelTable table = new(cpu, CpuFraction))
+            cpuTimes = [.. table.Cases.Select(c => MeasureCpu(c.Run) * c.Fraction)];
+        Print(gpu, cpu, cases, gpuTimes, cpuTimes, bandwidth, flops);
+        using Arena arena = new(gpu);
+        TimeLaunch(gpu, arena);
+        TimeUpload(gpu);
+        Console.WriteLine($"All of this took {total.Elapsed.TotalSeconds:N0} s.");
+    }
+
+    private static void Print(CudaBackend gpu, CpuBackend cpu, IReadOnlyList<KernelCase> cases, double[] gpuTimes, double[] cpuTimes, double bandwidth, double flops)
+    {
+        Console.WriteLine(Invariant($"{gpu.Name} in BF16; sampled limits: copying {bandwidth:N0} GB/s, products of 4096³ {flops:N0} TFLOP/s. {cpu.Name} in F32, {Environment.ProcessorCount} threads."));
+        Console.WriteLine($"CPU times are of 1/{CpuFraction} of the rows (attention 1/4 of the sequences; vectors and the optimizer whole), multiplied to the whole.");
+        Console.WriteLine();
+        Console.WriteLine("| kernel | shape | GPU us | rate | of the limit | CPU us | CPU/GPU |");
+        Console.WriteLine("|---|---|---|---|---|---|---|");
+        for (int i = 0; i < cases.Count; i++)
+        {
+            KernelCase c = cases[i];
+            double us = gpuTimes[i];
+            bool memory = c.Bytes > 0;
+            double rate = memory ? c.Bytes / us / 1e3 : c.Flops / us / 1e6;
+            Console.WriteLine(Invariant($"| {c.Kernel} | {c.Shape} | {us:N1} | {rate:N0} {(memory ? "GB/s" : "TFLOP/s")} | {rate / (memory ? bandwidth : flops):P0} | {cpuTimes[i]:N0} | {cpuTimes[i] / us:N0} |"));
+        }
+        Console.WriteLine();
+    }
+
+    private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>Bytes read and written by a large copy, GB/s; arithmetic of a large square product, TFLOP/s.</summary>
+    private static (double Bandwidth, double Flops) Limits(CudaBackend b)
+    {
         using Arena arena = new(b);
-        Tensor Bf(int rows, int columns)
-        {
-            Tensor t = arena.Rent(DType.BF16, rows, columns);
-            b.Zero(t);
-            return t;
-        }
-
-        Tensor F(params ReadOnlySpan<int> shape)
-        {
-            Tensor t = arena.Rent(DType.F32, shape);
-            b.Zero(t);
-            return t;
-        }
-
-        Tensor x = Bf(Tokens, Hidden), y = Bf(Tokens, Hidden), z = Bf(Tokens, Hidden), w = F(Hidden), rstd = F(Tokens), mean = F(Tokens);
-        Tensor gate = Bf(Tokens, Intermediate), up = Bf(Tokens, Intermediate), dGate = Bf(Tokens, Intermediate);
-        Tensor logits = Bf(LogitRows, Vocabulary), loss = F(LogitRows);
-        Tensor cos = F(Tokens, 32), positions = b.CreateIndex([.. Enumerable.Range(0, Tokens)]);
-        Tensor targets = b.CreateIndex([.. Enumerable.Range(0, LogitRows)]), rows = b.CreateIndex([.. Enumerable.Range(0, Tokens).Select(i => Tokens - 1 - i)]);
-        Tensor stats = F(3), one = F(1);
-        b.Upload([1f, 1f, 1f], stats);
-        DropoutKey key = DropoutKey.Create(1, "m", "default", 3);
-        long element = (long)Tokens * Hidden, wide = (long)Tokens * Intermediate, vocabulary = (long)LogitRows * Vocabulary;
-
-        Time(b, "RmsNorm", 4 * element, () => b.RmsNorm(x, w, 1e-5f, 0, y, rstd));
-        Time(b, "RmsNormBackward", 6 * element, () => b.RmsNormBackward(y, x, w, 0, rstd, z, false, null));
-        Time(b, "RmsNormBackward accumulate", 8 * element, () => b.RmsNormBackward(y, x, w, 0, rstd, z, true, null));
-        Time(b, "LayerNorm", 4 * element, () => b.LayerNorm(x, w, w, 1e-5f, y, mean, rstd));
-        Time(b, "LayerNormBackward", 6 * element, () => b.LayerNormBackward(y, x, w, mean, rstd, z, false, null, null));
-        Time(b, "Rope", 4 * element, () => b.Rope(x, cos, cos, positions, 64, false, y));
-        Time(b, "Rope in place", 4 * element, () => b.Rope(x, cos, cos, positions, 64, false, x));
-        Time(b, "GatedActivate", 6 * wide, () => b.GatedActivate(Activation.Silu, gate, up, dGate));
-        Time(b, "GatedActivateBackward", 10 * wide, () => b.GatedActivateBackward(Activation.Silu, dGate, gate, up, gate, up));
-        Time(b, "Activate GELU", 4 * wide, () => b.Activate(Activation.Gelu, gate, up));
-        Time(b, "Add", 6 * element, () => b.Add(x, y, z));
-        Time(b, "Scale copy", 4 * element, () => b.Scale(x, 1, y));
-        Time(b, "Scale accumulate", 6 * element, () => b.Scale(x, 2, y, true));
-        Time(b, "Dropout", 4 * element, () => b.Dropout(x, 0.1f, key, 0, y));
-        Time(b, "ColumnSum", 2 * element, () => b.ColumnSum(x, null, 1, w, false));
-        Time(b, "CopyColumns", 4 * element / 4, () => b.CopyColumns(x, 512, y, 512, 512));
-        Time(b, "GatherRows", 4 * element, () => b.GatherRows(x, rows, y));
-        Time(b, "ScatterAddRows", 6 * element, () => b.ScatterAddRows(x, rows, y));
-        Time(b, "CrossEntropy with gradient", 4 * vocabulary, () => b.CrossEntropy(logits, targets, 1, 0, loss, logits));
-        Time(b, "CrossEntropy loss only", 2 * vocabulary, () => b.CrossEntropy(logits, targets, 1, 0, loss, null));
-        Time(b, "Sum", 2 * element, () => b.Sum(x, one));
-        Time(b, "Zero", 2 * element, () => b.Zero(x));
-        TimeOptimizer(b, arena, stats, one);
-        TimeProducts(b, arena);
-        TimeAttention(b, arena);
-        TimeLaunch(b, arena);
-        TimeUpload(b);
+        Tensor from = arena.Rent(DType.BF16, 1 << 15, 1 << 13), to = arena.Rent(DType.BF16, 1 << 15, 1 << 13);
+        b.Zero(from);
+        double bandwidth = 2.0 * from.Bytes / MeasureGpu(b, () => b.Scale(from, 1, to)) / 1e3;
+        const int N = 4096;
+        Random random = new(3);
+        float[] values = new float[N * N];
+        for (int i = 0; i < values.Length; i++) values[i] = (float)(random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5);
+        Tensor x = arena.Rent(DType.BF16, N, N), y = arena.Rent(DType.BF16, N, N);
+        b.Upload(values, x);
+        Weight w = new("square", HostTensor.Copy(values, N, N));
+        b.Prepare(w);
+        double flops = 2.0 * N * N * N / MeasureGpu(b, () => b.Linear(x, w, null, null, y)) / 1e6;
+        b.Drop(w);
+        return (bandwidth, flops);
     }
 
-    private static void TimeOptimizer(CudaBackend b, Arena arena, Tensor stats, Tensor loss)
+    /// <summary>Few large groups keep rows in the level-2 cache between the two passes; more and smaller ones hide each other's barriers.</summary>
+    private static void TimeCrossEntropyGroups(CudaBackend b, IReadOnlyList<KernelCase> cases)
     {
-        // Rank 16 on all seven linear layers of 16 blocks: 11.3 M parameters in 224 tensors.
-        List<AdamWTensor> tensors = [];
-        List<Tensor> gradients = [];
-        long count = 0;
-        for (int i = 0; i < 112; i++)
+        int usual = b.CrossEntropyGroup;
+        foreach (int group in (int[])[256, 512, 768, 1024])
         {
-            foreach (int columns in (int[])[2048, 4240])
-            {
-                Tensor p = arena.Rent(DType.F32, 16, columns), g = arena.Rent(DType.F32, 16, columns), m = arena.Rent(DType.F32, 16, columns), v = arena.Rent(DType.F32, 16, columns);
-                foreach (Tensor t in (Tensor[])[p, g, m, v]) b.Zero(t);
-                tensors.Add(new AdamWTensor(p, g, m, v, 1e-4f, 0.01f));
-                gradients.Add(g);
-                count += p.Count;
-            }
+            b.CrossEntropyGroup = group;
+            foreach (KernelCase c in cases.Where(c => c.Kernel.StartsWith("CrossEntropy", StringComparison.Ordinal)))
+                Console.WriteLine(Invariant($"{c.Kernel}, groups of {group}: {MeasureGpu(b, c.Run):N1} us"));
         }
-        Time(b, $"GradientNorm of {gradients.Count} tensors, {count / 1e6:N1} M", 4 * count, () => b.GradientNorm(gradients, 1, loss, stats));
-        Time(b, $"AdamW of {gradients.Count} tensors", 28 * count, () => b.AdamW(tensors, new AdamWSettings(0.9f, 0.999f, 1e-8f, 3), stats));
-    }
-
-    private static void TimeProducts(CudaBackend b, Arena arena)
-    {
-        foreach ((int m, int n, int k, int r) in ((int, int, int, int)[])[(8192, 2048, 2048, 0), (8192, 2048, 2048, 16), (8192, 8192, 2048, 16), (512, 2048, 2048, 16)])
-        {
-            Tensor x = arena.Rent(DType.BF16, m, k), y = arena.Rent(DType.BF16, m, n), left = arena.Rent(DType.BF16, m, Math.Max(1, r)), right = arena.Rent(DType.F32, n, Math.Max(1, r));
-            foreach (Tensor t in (Tensor[])[x, y, left, right]) b.Zero(t);
-            float[] values = new float[n * k];
-            Weight w = new("w", HostTensor.Copy(values, n, k));
-            b.Prepare(w);
-            LowRank? lowRank = r == 0 ? null : new LowRank(left, right);
-            double us = Measure(b, () => b.Linear(x, w, null, lowRank, y));
-            Console.WriteLine($"Linear {m} x {n} x {k} rank {r}: {us,9:N1} us, {2.0 * m * n * k / us / 1e6:N1} TFLOP/s");
-            us = Measure(b, () => b.LinearBackwardInput(y, w, null, x));
-            Console.WriteLine($"LinearBackwardInput {m} x {n} x {k}: {us,9:N1} us, {2.0 * m * n * k / us / 1e6:N1} TFLOP/s");
-            b.Drop(w);
-            foreach (Tensor t in (Tensor[])[x, y, left, right]) Arena.Release(t);
-        }
-        Tensor p = arena.Rent(DType.BF16, 8192, 16), tokens = arena.Rent(DType.BF16, 8192, 2048), da = arena.Rent(DType.F32, 16, 2048), a = arena.Rent(DType.F32, 16, 2048);
-        foreach (Tensor t in (Tensor[])[p, tokens, da, a]) b.Zero(t);
-        Time(b, "LoRA down x·Aᵀ 8192 x 16 x 2048", 2L * 8192 * 2048, () => b.MatMul(MatMulKind.NT, tokens, a, p));
-        Time(b, "LoRA gradient pᵀ·x 16 x 2048 x 8192", 2L * 8192 * 2048, () => b.MatMul(MatMulKind.TN, p, tokens, da, 1, true));
-    }
-
-    private static void TimeAttention(CudaBackend b, Arena arena)
-    {
-        foreach ((int segments, int length) in ((int, int)[])[(1, 512), (4, 2048)])
-        {
-            const int Heads = 32, KeyValueHeads = 8, HeadSize = 64;
-            int rows = segments * length;
-            Tensor q = arena.Rent(DType.BF16, rows, Heads * HeadSize), k = arena.Rent(DType.BF16, rows, KeyValueHeads * HeadSize), v = arena.Rent(DType.BF16, rows, KeyValueHeads * HeadSize);
-            Tensor o = arena.Rent(DType.BF16, rows, Heads * HeadSize), lse = arena.Rent(DType.F32, rows, Heads), dq = arena.Rent(DType.BF16, rows, Heads * HeadSize);
-            Tensor dk = arena.Rent(DType.BF16, rows, KeyValueHeads * HeadSize), dv = arena.Rent(DType.BF16, rows, KeyValueHeads * HeadSize);
-            foreach (Tensor t in (Tensor[])[q, k, v, o]) b.Zero(t);
-            AttentionOperands operands = new(q, k, v, o, lse, AttentionLayout.Packed([.. Enumerable.Repeat(length, segments)], true), Heads, KeyValueHeads, 0.125f, 0);
-            double us = Measure(b, () => b.Attention(operands), 5);
-            Console.WriteLine($"Attention {segments} x {length}, 32/8 heads of 64: {us:N1} us, {2.0 * segments * length * (double)length * HeadSize * Heads / us / 1e6:N1} TFLOP/s");
-            us = Measure(b, () => b.AttentionBackward(operands, o, dq, dk, dv), 5);
-            Console.WriteLine($"AttentionBackward {segments} x {length}: {us:N1} us");
-        }
+        b.CrossEntropyGroup = usual;
     }
 
     private static void TimeLaunch(CudaBackend b, Arena arena)
@@ -165,23 +123,35 @@ internal static class Timings
         Console.WriteLine($"Download of one number: {download.Elapsed.TotalMicroseconds / 100:N1} us");
     }
 
-    private static void Time(CudaBackend b, string name, long bytes, Action action)
-    {
-        double us = Measure(b, action);
-        Console.WriteLine($"{name}: {us,8:N1} us, {bytes / us / 1e3:N0} GB/s");
-    }
-
-    private static double Measure(CudaBackend b, Action action, int repeats = 20)
+    /// <summary>Microseconds of one run among as many as fill some 20 ms, the best of three such series.</summary>
+    private static double MeasureGpu(CudaBackend b, Action action)
     {
         action();
         b.Synchronize();
+        double once = Series(b, action, 3), best = double.MaxValue;
+        for (int round = 0; round < 3; round++) best = Math.Min(best, Series(b, action, (int)Math.Clamp(20_000 / once, 5, 2000)));
+        return best;
+    }
+
+    private static double Series(CudaBackend b, Action action, int repeats)
+    {
+        Stopwatch watch = Stopwatch.StartNew();
+        for (int i = 0; i < repeats; i++) action();
+        b.Synchronize();
+        return watch.Elapsed.TotalMicroseconds / repeats;
+    }
+
+    /// <summary>The best of up to ten runs in some 200 ms, after one that does not count.</summary>
+    private static double MeasureCpu(Action action)
+    {
+        action();
         double best = double.MaxValue;
-        for (int round = 0; round < 3; round++)
+        Stopwatch all = Stopwatch.StartNew();
+        for (int i = 0; i < 10 && (i < 2 || all.ElapsedMilliseconds < 200); i++)
         {
             Stopwatch watch = Stopwatch.StartNew();
-            for (int i = 0; i < repeats; i++) action();
-            b.Synchronize();
-            best = Math.Min(best, watch.Elapsed.TotalMicroseconds / repeats);
+            action();
+            best = Math.Min(best, watch.Elapsed.TotalMicroseconds);
         }
         return best;
     }
