@@ -50,6 +50,16 @@ public sealed unsafe class HostTensor
         return new HostTensor((nint)System.Runtime.CompilerServices.Unsafe.AsPointer(ref array[0]), DType.F32, shape, array);
     }
 
+    /// <summary>Copies values, rounded to a type, into new memory that lives as long as the result.</summary>
+    public static HostTensor Copy(ReadOnlySpan<float> values, DType dtype, params ReadOnlySpan<int> shape)
+    {
+        if (dtype == DType.F32) return Copy(values, shape);
+        byte[] array = GC.AllocateUninitializedArray<byte>(Math.Max(1, checked(values.Length * dtype.Size())), pinned: true);
+        byte* address = (byte*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref array[0]);
+        HostConvert.FromSingle(values, dtype, address);
+        return new HostTensor((nint)address, dtype, shape, array);
+    }
+
     /// <summary>Copies an array of doubles into new memory that lives as long as the result.</summary>
     public static HostTensor Copy(ReadOnlySpan<double> values, params ReadOnlySpan<int> shape)
     {

@@ -13,6 +13,7 @@ public sealed class MethodRunTests
     [InlineData("--method", "adalora", "--target-rank", "2", "--tinit", "1", "--tfinal", "2")]
     [InlineData("--init", "mica")]
     [InlineData("--init", "eva", "--eva-tau", "0.5")]
+    [InlineData("--init", "loftq", "--loftq-iterations", "2")]
     [InlineData("--lora-fa")]
     public void ARunContinuesBitForBitAndMerges(params string[] flags)
     {
@@ -52,6 +53,7 @@ public sealed class MethodRunTests
     [InlineData("Nearest: lokr", "--method", "lokrr")]
     [InlineData("tfinal", "--method", "adalora", "--target-rank", "2", "--tinit", "4", "--tfinal", "4")]
     [InlineData("target_r", "--method", "adalora", "--target-rank", "5")]
+    [InlineData("LoftQ", "--init", "loftq", "--loftq-bits", "5")]
     [InlineData("tau", "--init", "eva", "--eva-tau", "1")]
     public void WhatMakesNoSenseIsAUserError(string named, params string[] flags)
     {

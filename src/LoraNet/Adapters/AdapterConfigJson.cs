@@ -78,6 +78,8 @@ public static class AdapterConfigJson
             LayersToTransform = Ints(r, "layers_to_transform"),
             LayersPattern = Strings(r, "layers_pattern"),
             InitLoraWeights = Init(r),
+            LoftQBits = r.Object("loftq_config")?.Int(4, 8, "loftq_bits") ?? 4,
+            LoftQIterations = r.Object("loftq_config")?.Int(1, 100, "loftq_iter") ?? 1,
             TaskType = r.String("task_type"),
             BaseModelNameOrPath = r.String("base_model_name_or_path"),
             Revision = r.String("revision"),

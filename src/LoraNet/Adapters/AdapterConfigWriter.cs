@@ -36,6 +36,16 @@ internal static class AdapterConfigWriter
         }
         // A float even when 0, as Python writes it.
         if (c.Method is not { HasDropout: false }) keys[MethodJson.DropoutKey(c.Method)] = w => w.WriteRawValue(c.LoraDropout == 0 ? "0.0" : Invariant(c.LoraDropout));
+        if (c.InitLoraWeights == "loftq")
+        {
+            keys["loftq_config"] = w =>
+            {
+                w.WriteStartObject();
+                w.WriteNumber("loftq_bits", c.LoftQBits);
+                w.WriteNumber("loftq_iter", c.LoftQIterations);
+                w.WriteEndObject();
+            };
+        }
         MethodJson.Write(c, keys, WriteNumber, WriteSelector);
         if (c.ExcludeModules is not null) keys["exclude_modules"] = w => WriteSelector(w, c.ExcludeModules);
         if (c.TargetParameters is not null) keys["target_parameters"] = w => WriteStrings(w, c.TargetParameters);

@@ -62,6 +62,12 @@ public sealed record PeftAdapterConfig
     /// <summary><c>init_lora_weights</c>: "true", "false" or a method's name.</summary>
     public string InitLoraWeights { get; init; } = "true";
 
+    /// <summary><c>loftq_config.loftq_bits</c>.</summary>
+    public int LoftQBits { get; init; } = 4;
+
+    /// <summary><c>loftq_config.loftq_iter</c>.</summary>
+    public int LoftQIterations { get; init; } = 1;
+
     /// <summary><c>task_type</c>, or null.</summary>
     public string? TaskType { get; init; }
 
@@ -109,7 +115,9 @@ public sealed record PeftAdapterConfig
         LayersToTransform = config.LayersToTransform,
         LayersPattern = config.LayersPattern,
         // Trained A and B are stored as they are; how they began is of no use to a reader, except that MiCA's B stays frozen.
-        InitLoraWeights = config.Init switch { LoraInit.Gaussian => "gaussian", LoraInit.Mica => "mica", _ => "true" },
+        InitLoraWeights = config.Init switch { LoraInit.Gaussian => "gaussian", LoraInit.Mica => "mica", LoraInit.LoftQ => "loftq", _ => "true" },
+        LoftQBits = config.LoftQBits,
+        LoftQIterations = config.LoftQIterations,
         TaskType = config.TaskType,
         BaseModelNameOrPath = config.BaseModelNameOrPath,
     };
@@ -119,8 +127,8 @@ public sealed record PeftAdapterConfig
     /// <exception cref="LoraNetException">The adapter needs something that is not supported.</exception>
     public LoraConfig ToLoraConfig(string source = AdapterConfigJson.FileName)
     {
-        // PiSSA and OLoRA can be computed again from the base; the others depend on chance or data.
-        if (InitChangesBase && InitLoraWeights is not ("pissa" or "olora"))
+        // PiSSA, OLoRA and LoftQ can be computed again from the base; the others depend on chance or data.
+        if (InitChangesBase && InitLoraWeights is not ("pissa" or "olora" or "loftq"))
             throw new LoraNetException($"{source}: \"init_lora_weights\" is \"{InitLoraWeights}\", which changed the base weights, so A and B do not fit the base model in its folder.",
                 "Convert the adapter to plain LoRA in PEFT: save_pretrained(..., path_initial_model_for_weight_conversion=...).");
         if (TrainableTokenIndices is not null) throw Unsupported("trainable_token_indices");
@@ -149,8 +157,11 @@ public sealed record PeftAdapterConfig
                 "pissa" => LoraInit.Pissa,
                 "olora" => LoraInit.Olora,
                 "mica" => LoraInit.Mica,
+                "loftq" => LoraInit.LoftQ,
                 _ => LoraInit.KaimingUniform,
             },
+            LoftQBits = LoftQBits,
+            LoftQIterations = LoftQIterations,
             TaskType = TaskType ?? "CAUSAL_LM",
             BaseModelNameOrPath = BaseModelNameOrPath,
         };

@@ -60,11 +60,32 @@ public static class AdapterBuilder
         config = Complete(model, config, strict);
         LoraAdapter adapter = new(name, config);
         if (config.Method is not null) AddMethod(model, config, targets, adapter, seed);
-        else foreach (LoraTarget target in targets) adapter.Add(CreateLayer(model, name, config, target, seed, strict));
+        else
+        {
+            foreach (LoraTarget target in targets)
+            {
+                LoraLayer layer = CreateLayer(model, name, config, target, seed, strict);
+                adapter.Add(layer);
+                if (config.Init == LoraInit.LoftQ) AddQuantised((LinearModule)target.Module, config, target, layer, adapter, strict);
+            }
+        }
         foreach (StackedTarget target in ParameterTargets.Find(model, config)) adapter.Add(ParameterTargets.Create(model.Backend, name, config, target, seed));
         AddSavedModules(model, config, adapter);
         AddBiases(model, config, targets, adapter);
         return adapter;
+    }
+
+    private static void AddQuantised(LinearModule linear, LoraConfig config, LoraTarget target, LoraLayer layer, LoraAdapter adapter, bool isNew)
+    {
+        (float[] q, float[] a, float[] b) = LoftQInitializer.Compute(linear, config, target.Rank, target.Scaling, factors: isNew);
+        if (isNew)
+        {
+            layer.A.FromFile(a);
+            layer.B.FromFile(b);
+        }
+        if (linear.Weight.Transposed) q = Parameter.Transpose(q, linear.Out, linear.In);
+        // Rounded to the stored type, as PEFT does: this is the base that the adapter belongs to.
+        adapter.Add(linear.Weight, new Weight(linear.Weight.Name, HostTensor.Copy(q, linear.Weight.Source.DType, linear.Weight.Source.Shape), linear.Weight.Transposed));
     }
 
     private static void AddMethod(PretrainedModel model, LoraConfig config, IReadOnlyList<LoraTarget> targets, LoraAdapter adapter, ulong seed)
@@ -118,7 +139,7 @@ public static class AdapterBuilder
         int rank = target.Rank;
         if (target.Module is EmbeddingModule embedding)
         {
-            string? obstacle = config.LoraBias ? "lora_bias" : config.Init is LoraInit.Mica or LoraInit.Eva ? $"The {config.Init} initialisation" : null;
+            string? obstacle = config.LoraBias ? "lora_bias" : config.Init is LoraInit.Mica or LoraInit.LoftQ ? $"The {config.Init} initialisation" : null;
             if (obstacle is not null) throw new LoraNetException($"{obstacle} is not supported on the embedding '{path}'.", "Leave the embedding out of target_modules.");
             int vocabulary = embedding.Weight.Weight!.Rows, dim = embedding.Weight.Weight.Columns;
             (float[] a, float[] b) = LoraInitializer.Embedding(config.Init, vocabulary, dim, rank, seed, path);

@@ -9,6 +9,7 @@ public sealed class LoraAdapter : IDisposable
     private readonly Dictionary<string, LoraLayer> _layers = [];
     private readonly List<AdapterPart> _parts = [];
     private readonly List<(BaseTensor Tensor, Parameter Copy)> _overrides = [];
+    private readonly List<(BaseTensor Tensor, Weight Weight)> _standins = [];
 
     /// <summary>Creates an adapter without layers.</summary>
     public LoraAdapter(string name, LoraConfig config) => (Name, Config) = (name, config);
@@ -31,6 +32,9 @@ public sealed class LoraAdapter : IDisposable
     /// <summary>Base tensors replaced by trainable copies while the adapter is active.</summary>
     public IReadOnlyList<(BaseTensor Tensor, Parameter Copy)> Overrides => _overrides;
 
+    /// <summary>Frozen weights that stand in for the base's while the adapter is active (LoftQ).</summary>
+    internal IReadOnlyList<(BaseTensor Tensor, Weight Weight)> Standins => _standins;
+
     /// <summary>All parameters, layers in module order first.</summary>
     public IEnumerable<Parameter> Parameters => _layers.Values.SelectMany(l => l.Parameters).Concat(_parts.SelectMany(p => p.Parameters)).Concat(_overrides.Select(o => o.Copy));
 
@@ -46,6 +50,7 @@ public sealed class LoraAdapter : IDisposable
     public void CopyFrom(LoraAdapter other)
     {
         // All checks come first: a refused swap leaves this adapter as it was.
+        if (_standins.Count + other._standins.Count > 0) throw Refused("LoftQ's base belongs to one adapter");
         if (_parts.Count + other._parts.Count > 0) throw Refused("fused experts and methods other than LoRA are not swapped");
         foreach ((string path, LoraLayer layer) in other._layers)
         {
@@ -100,11 +105,16 @@ public sealed class LoraAdapter : IDisposable
 
     internal void Add(AdapterPart part) => _parts.Add(part);
 
+    internal void Add(BaseTensor tensor, Weight weight) => _standins.Add((tensor, weight));
+
     internal void Add(BaseTensor tensor, Parameter copy) => _overrides.Add((tensor, copy));
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (Parameter parameter in Parameters) parameter.Dispose();
+        foreach (LoraLayer layer in _layers.Values) layer.Dispose();
+        foreach (AdapterPart part in _parts) part.Dispose();
+        foreach ((_, Parameter copy) in _overrides) copy.Dispose();
+        foreach ((BaseTensor tensor, Weight weight) in _standins) tensor.Backend.Drop(weight);
     }
 }

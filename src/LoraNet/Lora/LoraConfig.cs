@@ -17,6 +17,8 @@ public enum LoraInit
     Olora,
     /// <summary>B = the left singular vectors of W with the smallest singular values, frozen; A = 0 (MiCA, 2026).</summary>
     Mica,
+    /// <summary>A and B make up for the quantisation of the base, which the dequantised weight then stands in for (Li et al., 2023).</summary>
+    LoftQ,
     /// <summary>A = the leading principal components of the module's inputs on training data, B = 0, ranks by explained variance (Paischer et al., 2024).</summary>
     Eva,
     /// <summary>A and B from orthogonal subspaces, so that B·A = 0 though neither is zero; even ranks only.</summary>
@@ -109,6 +111,10 @@ public sealed record LoraConfig
     public IReadOnlyList<string>? LayersPattern { get; init; }
     /// <summary>How A and B start.</summary>
     public LoraInit Init { get; init; }
+    /// <summary>LoftQ's bits: 4 (NF4) or 8.</summary>
+    public int LoftQBits { get; init; } = 4;
+    /// <summary>LoftQ's rounds of quantisation and approximation.</summary>
+    public int LoftQIterations { get; init; } = 1;
     /// <summary>PEFT's task_type.</summary>
     public string TaskType { get; init; } = "CAUSAL_LM";
     /// <summary>Written to adapter_config.json for PEFT; informational.</summary>
@@ -129,7 +135,9 @@ public sealed record LoraConfig
             throw new LoraNetException("layers_pattern was given without layers_to_transform.", "Add --layers-to-transform.");
         if (UseDora && WeightInitializer.TakesFromBase(Init))
             throw new LoraNetException($"use_dora and the {Init} initialisation exclude each other: DoRA's magnitudes belong to the whole base weight.", "Choose one.");
-        if (UseDora && Init == LoraInit.Mica) throw new LoraNetException("use_dora and the Mica initialisation exclude each other.", "Choose one.");
+        if (UseDora && Init is LoraInit.Mica or LoraInit.LoftQ) throw new LoraNetException($"use_dora and the {Init} initialisation exclude each other.", "Choose one.");
+        if (LoftQBits is not (4 or 8)) throw new LoraNetException($"LoftQ quantises to 4 or 8 bits, not {LoftQBits}.");
+        if (LoftQIterations is < 1 or > 100) throw new LoraNetException($"LoftQ's {LoftQIterations} iterations are not between 1 and 100.");
         if (UseDora && LoraBias) throw new LoraNetException("use_dora and lora_bias exclude each other.", "Choose one.");
         if (Method is not null) ValidateMethod(Method);
         if (TargetParameters.Count > 0)

@@ -16,7 +16,7 @@ public static class LoraInitializer
         switch (init)
         {
             // Kaiming-uniform (He et al., 2015): bound = gain·√(3/fan_in), gain = √(2/(1 + a²)); a = √5 gives 1/√in.
-            case LoraInit.KaimingUniform:
+            case LoraInit.KaimingUniform or LoraInit.LoftQ:
                 Uniform(a, 1 / Math.Sqrt(inputs), seed, path + ".A");
                 break;
             case LoraInit.KaimingUniformA0:

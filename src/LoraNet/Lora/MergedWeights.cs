@@ -111,7 +111,7 @@ public sealed class MergedWeights : IWeightSource
     private static float[] MergeLinear(LinearModule linear, List<LoraLayer> layers, List<MethodLayer> methods)
     {
         int outputs = linear.Out, inputs = linear.In;
-        float[] original = linear.Weight.Source.ToArray();
+        float[] original = linear.Weight.Weight!.Source.ToArray();
         if (linear.Weight.Transposed) original = Parameter.Transpose(original, inputs, outputs);
         float[] merged = (float[])original.Clone();
         foreach (LoraLayer layer in layers)

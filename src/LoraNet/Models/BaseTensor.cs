@@ -9,6 +9,7 @@ namespace LoraNet.Models;
 public sealed class BaseTensor
 {
     private readonly Backend _backend;
+    private readonly Weight? _weight;
     private Tensor? _vector;
 
     /// <summary>Wraps a tensor of the model file.</summary>
@@ -23,8 +24,11 @@ public sealed class BaseTensor
         Name = name;
         Source = source;
         Transposed = transposed;
-        if (source.Shape.Length == 2) Weight = weight ?? new Weight(name, source, transposed);
+        if (source.Shape.Length == 2) _weight = weight ?? new Weight(name, source, transposed);
     }
+
+    /// <summary>Where it is computed with.</summary>
+    internal Backend Backend => _backend;
 
     /// <summary>Hugging Face name.</summary>
     public string Name { get; }
@@ -36,7 +40,10 @@ public sealed class BaseTensor
     public bool Transposed { get; }
 
     /// <summary>The frozen matrix, or null for a vector.</summary>
-    public Weight? Weight { get; }
+    public Weight? Weight => Standin ?? _weight;
+
+    /// <summary>A frozen matrix used in place of the original while an adapter needs another base (LoftQ), or null.</summary>
+    internal Weight? Standin { get; set; }
 
     /// <summary>The trainable copy that replaces the original, or null.</summary>
     public Parameter? Override { get; set; }

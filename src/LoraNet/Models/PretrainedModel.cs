@@ -131,6 +131,7 @@ public abstract class PretrainedModel : IDisposable
     public virtual void Dispose()
     {
         foreach (LoraAdapter adapter in _adapters.Values) adapter.Dispose();
+        foreach (BaseTensor tensor in _tensors.Values) tensor.Standin = null;
         foreach (BaseTensor tensor in _tensors.Values) if (tensor.Weight is not null) Backend.Drop(tensor.Weight);
         _adapters.Clear();
         Weights.Dispose();
@@ -205,7 +206,7 @@ public abstract class PretrainedModel : IDisposable
         {
             LoraAdapter adapter = _adapters[name];
             string? obstacle = adapter.Layers.Values.Any(l => l.Magnitude is not null) ? "uses DoRA"
-                : adapter.Overrides.Count > 0 ? "trains whole modules or base biases" : adapter.Parts.Select(p => p.RowObstacle).FirstOrDefault(o => o is not null);
+                : adapter.Overrides.Count > 0 ? "trains whole modules or base biases" : adapter.Standins.Count > 0 ? "has a quantised base of its own" : adapter.Parts.Select(p => p.RowObstacle).FirstOrDefault(o => o is not null);
             if (obstacle is not null) throw new LoraNetException($"The adapter '{name}' {obstacle}, so it cannot be chosen row by row.", "Run its rows in a batch of their own with SetAdapter.");
         }
         Apply([.. _adapters.Keys.Where(used.Contains)]);
@@ -231,7 +232,11 @@ public abstract class PretrainedModel : IDisposable
                 linear.Methods.Clear();
             }
             if (module is EmbeddingModule embedding) embedding.Active.Clear();
-            foreach (BaseTensor tensor in module.Tensors) tensor.Override = null;
+            foreach (BaseTensor tensor in module.Tensors)
+            {
+                tensor.Override = null;
+                tensor.Standin = null;
+            }
         }
         if (_disabled) return;
         foreach (string name in names)
@@ -247,6 +252,11 @@ public abstract class PretrainedModel : IDisposable
                 else ((EmbeddingModule)_modules[path]).Active.Add(layer);
             }
             foreach (AdapterPart part in adapter.Parts) part.Activate(this);
+            foreach ((BaseTensor tensor, Weight weight) in adapter.Standins)
+            {
+                if (tensor.Standin is not null) throw new LoraNetException($"Two active adapters have a quantised '{tensor.Name}' of their own.", "Activate only one of them.");
+                tensor.Standin = weight;
+            }
             foreach ((BaseTensor tensor, Parameter copy) in adapter.Overrides)
             {
                 if (tensor.Override is not null) throw new LoraNetException($"Two active adapters replace '{tensor.Name}'.", "Activate only one of them.");

@@ -73,6 +73,7 @@ public static class AdapterAlgebra
         {
             if (!model.Adapters.TryGetValue(name, out LoraAdapter? adapter)) throw new LoraNetException($"No adapter is called '{name}'.", $"Attached: {string.Join(", ", model.Adapters.Keys)}.");
             if (adapter.Config.UseDora) throw new LoraNetException($"Adapter '{name}' uses DoRA, whose change is not a product B·A.", "Merge it into the base and extract a plain adapter instead.");
+            if (adapter.Standins.Count > 0) throw new LoraNetException($"Adapter '{name}' belongs to a quantised base of its own (LoftQ).", "Merge it into the base instead.");
             if (adapter.Parts.Count > 0) throw new LoraNetException($"Adapter '{name}' has layers that are not plain LoRA ('{adapter.Parts[0].ModulePath}'), which are not combined.", "Merge it into the base instead.");
             if (adapter.Overrides.Count > 0) throw new LoraNetException($"Adapter '{name}' holds whole tensors ('{adapter.Overrides[0].Tensor.Name}'), which are not combined.", "Merge it into the base instead.");
             if (adapter.Config.LoraBias && !dense) throw new LoraNetException($"Adapter '{name}' has lora_bias, which {Name(type)} does not combine.", "Use linear, cat or svd.");

@@ -19,6 +19,7 @@ public static class AdapterConversion
     {
         choice.Validate();
         if (adapter.Config.UseDora) throw new LoraNetException($"Adapter '{adapter.Name}' uses DoRA, whose change is not a product B·A.", "Merge it and extract a plain adapter instead.");
+        if (adapter.Standins.Count > 0) throw new LoraNetException($"Adapter '{adapter.Name}' belongs to a quantised base of its own (LoftQ).", "Merge it and extract a plain adapter instead.");
         if (adapter.Parts.Count > 0) throw new LoraNetException($"Adapter '{adapter.Name}' has layers that are not plain LoRA ('{adapter.Parts[0].ModulePath}').", "Merge it and extract a plain adapter instead.");
         List<AdapterFactors> factors = [];
         foreach (LoraLayer layer in adapter.Layers.Values)
