@@ -110,6 +110,7 @@ internal static class BenchCommand
         {
             ["tokens_per_second"] = rate,
             ["milliseconds_per_step"] = median,
+            ["milliseconds_best_step"] = milliseconds[0],
             ["peak_memory_bytes"] = peak,
             ["planned_memory_bytes"] = trainer.Plan!.Total,
             ["trainable_parameters"] = adapter.ParameterCount,
