@@ -55,6 +55,13 @@ public sealed unsafe partial class CpuBackend : HostBackend
     /// <summary>Samples what this machine can do at best with this backend's threads and vectors; takes some 100 ms and 192 MB.</summary>
     public Profiling.MachineLimits MeasureLimits() => new(_kernels.MultiplyAddRate() / 1e9, _kernels.CopyRate() / 1e9);
 
+    /// <summary>For tests: 0 makes the backward of attention compute its scores in both passes, as it does for long sequences.</summary>
+    internal long KeptSlopes
+    {
+        get => _kernels.KeptSlopes;
+        set => _kernels.KeptSlopes = value;
+    }
+
     /// <inheritdoc/>
     public override void Zero(Tensor x) => NativeMemory.Clear((void*)x.Address, (nuint)x.Bytes);
 

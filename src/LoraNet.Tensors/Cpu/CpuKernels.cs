@@ -14,6 +14,9 @@ internal abstract unsafe class CpuKernels(WorkerPool pool)
     /// <summary>The threads that share the work.</summary>
     public WorkerPool Pool { get; } = pool;
 
+    /// <summary>Bytes of the slopes of attention's scores up to which the backward keeps them between its passes.</summary>
+    public long KeptSlopes { get; set; } = 64L * 1024 * 1024;
+
     /// <summary>Columns of a packed weight panel.</summary>
     public abstract int PanelWidth { get; }
 

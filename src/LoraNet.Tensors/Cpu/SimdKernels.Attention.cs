@@ -133,30 +133,30 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
     }
 
     /// <summary>Scores: c[rows, keys] = a[rows, size] · panels, only the panels that a group of rows sees.</summary>
-    private static void Scores(float* a, nint lda, int rows, float* panels, int size, float* c, Visible* groups)
+    private static void Scores(float* a, nint lda, int rows, float* panels, int size, float* c, nint ldc, Visible* groups)
     {
-        TileArguments t = new() { AStride = lda, BStride = Columns, Depth = size, CStride = TileColumns };
+        TileArguments t = new() { AStride = lda, BStride = Columns, Depth = size, CStride = ldc };
         for (int row = 0; row < rows; row += MaxRows, groups++)
         {
             t.A = a + row * lda;
             for (int panel = groups->From / Columns; panel * Columns < groups->To; panel++)
             {
                 t.B = panels + (nint)panel * size * Columns;
-                t.C = c + row * TileColumns + panel * Columns;
+                t.C = c + row * ldc + panel * Columns;
                 TileKernel<TSimd, TVector>.Run<PanelF32, PlainRows>(Math.Min(MaxRows, rows - row), &t);
             }
         }
     }
 
     /// <summary>Weighted sums: c[rows, panels·Columns] += a[rows, keys] · panels, only the keys that a group of rows sees.</summary>
-    private static void Sums(float* a, int rows, float* panels, nint panelStride, int count, float* c, nint ldc, Visible* groups)
+    private static void Sums(float* a, nint lda, int rows, float* panels, nint panelStride, int count, float* c, nint ldc, Visible* groups)
     {
-        TileArguments t = new() { AStride = TileColumns, BStride = Columns, CStride = ldc, LoadC = true };
+        TileArguments t = new() { AStride = lda, BStride = Columns, CStride = ldc, LoadC = true };
         for (int row = 0; row < rows; row += MaxRows, groups++)
         {
             t.Depth = groups->To - groups->From;
             if (t.Depth == 0) continue;
-            t.A = a + row * TileColumns + groups->From;
+            t.A = a + row * lda + groups->From;
             for (int panel = 0; panel < count; panel++)
             {
                 t.B = panels + panel * panelStride + groups->From * Columns;
@@ -201,7 +201,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
             {
                 int keys = Math.Min(TileColumns, last - key);
                 if (!Visible.Find(keyStart, keyEnd, row, rows, key, keys, groups)) continue;
-                Scores(q, ldq, rows, Keys.TurnedAt(group, key), size, scores, groups);
+                Scores(q, ldq, rows, Keys.TurnedAt(group, key), size, scores, TileColumns, groups);
                 for (int i = 0; i < rows; i++)
                 {
                     int from = Math.Clamp(keyStart[row + i] - key, 0, keys), to = Math.Clamp(keyEnd[row + i] - key, 0, keys);
@@ -224,7 +224,7 @@ internal sealed unsafe partial class SimdKernels<TSimd, TVector>
                     }
                     total[i] += RowMath<TSimd, TVector>.ExpSum(s + from, highest, s + from, to - from);
                 }
-                Sums(scores, rows, Values.StraightAt(group, key), Values.StraightPanel, Values.SizePanels, sums, padded, groups);
+                Sums(scores, TileColumns, rows, Values.StraightAt(group, key), Values.StraightPanel, Values.SizePanels, sums, padded, groups);
             }
             for (int i = 0; i < rows; i++)
             {

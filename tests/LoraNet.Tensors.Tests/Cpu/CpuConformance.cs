@@ -42,3 +42,11 @@ public sealed class Cpu128Conformance : BackendConformance, IDisposable
 
     public void Dispose() => Backend.Dispose();
 }
+
+/// <summary>The backward of attention for long sequences, which keeps nothing between its passes.</summary>
+public sealed class CpuLongAttentionConformance : BackendConformance, IDisposable
+{
+    protected override Backend Backend { get; } = new CpuBackend(new CpuBackendOptions { Threads = 2 }) { KeptSlopes = 0 };
+
+    public void Dispose() => Backend.Dispose();
+}
