@@ -56,7 +56,7 @@ public sealed partial class CudaBackend
         int rows = operands.Layout.Queries, group = Math.Min(AttentionDecodeKernel.MaxWarps * _device.Warp, _device.MaxGroup);
         args.LanesPerKey = Math.Clamp((int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)(args.HeadSize + 3) / 4), 2, _device.Warp);
         // From sizes that a replay keeps, not from ranges that change.
-        args.Splits = Math.Clamp(_device.ManyGroups / 8 / (rows * operands.Heads), 2, 16);
+        args.Splits = Math.Clamp(_device.ManyGroups / 8 / (rows * operands.Heads) / 4 * 4, 4, AttentionDecodeKernel.MaxSplits);
         args.Partial = Scratch(4L * rows * operands.Heads * args.Splits * (args.HeadSize + 2));
         _kernels.AttentionDecode.Get(operands.Query.DType).Launch(rows * args.Splits, operands.Heads, group, args);
         _kernels.AttentionJoin.Get(operands.Output.DType).Launch(rows, operands.Heads, Math.Min(group, RoundToWarp(args.HeadSize, group)), args);

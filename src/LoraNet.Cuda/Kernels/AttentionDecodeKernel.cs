@@ -16,6 +16,9 @@ internal static class AttentionDecodeKernel
     /// <summary>Elements that a warp of 32 holds: two packs of four a lane.</summary>
     public const int MaxHeadSize = 256;
 
+    /// <summary>Groups that share a head at most; always a multiple of four.</summary>
+    public const int MaxSplits = 16;
+
     // The least lanes of a key are two, so a warp works on at most sixteen at a time.
     private const int MaxParts = 16 * MaxWarps;
 
@@ -97,18 +100,31 @@ internal static class AttentionDecodeKernel
     public static void Join<TO>(AttentionArgs a)
         where TO : struct, IStorage
     {
+        ArrayView<float> maxima = SharedMemory.Allocate<float>(MaxSplits), sums = SharedMemory.Allocate<float>(MaxSplits);
         int m = Grid.IdxX, h = Grid.IdxY, size = a.HeadSize, width = size + 2;
         long first = ((long)m * a.Heads + h) * a.Splits * width;
-        float top = -float.MaxValue, total = 0f;
-        for (int s = 0; s < a.Splits; s++) top = DeviceMath.Max(top, StoredF32.Load(a.Partial, first + s * width + size));
-        for (int s = 0; s < a.Splits; s++)
-            total += DeviceMath.Exp(StoredF32.Load(a.Partial, first + s * width + size) - top) * StoredF32.Load(a.Partial, first + s * width + size + 1);
+        for (int s = Group.IdxX; s < a.Splits; s += Group.DimX)
+        {
+            maxima[s] = StoredF32.Load(a.Partial, first + s * width + size);
+            sums[s] = StoredF32.Load(a.Partial, first + s * width + size + 1);
+        }
+        Group.Barrier();
+        float top = maxima[0], total = 0f;
+        for (int s = 1; s < a.Splits; s++) top = DeviceMath.Max(top, maxima[s]);
+        for (int s = 0; s < a.Splits; s++) total += DeviceMath.Exp(maxima[s] - top) * sums[s];
         bool sees = total > 0f;
         for (int d = Group.IdxX; d < size; d += Group.DimX)
         {
             float o = 0f;
-            for (int s = 0; s < a.Splits; s++)
-                o += DeviceMath.Exp(StoredF32.Load(a.Partial, first + s * width + size) - top) * StoredF32.Load(a.Partial, first + s * width + d);
+            // Four loads under way at a time; the number of splits is a multiple of four.
+            for (int s = 0; s < a.Splits; s += 4)
+            {
+                long at = first + s * width + d;
+                float x0 = StoredF32.Load(a.Partial, at), x1 = StoredF32.Load(a.Partial, at + width);
+                float x2 = StoredF32.Load(a.Partial, at + 2 * width), x3 = StoredF32.Load(a.Partial, at + 3 * width);
+                o += DeviceMath.Exp(maxima[s] - top) * x0 + DeviceMath.Exp(maxima[s + 1] - top) * x1;
+                o += DeviceMath.Exp(maxima[s + 2] - top) * x2 + DeviceMath.Exp(maxima[s + 3] - top) * x3;
+            }
             TO.Store(a.Output, ((long)m * a.Heads + h) * size + d, sees ? o / total : 0f);
         }
         if (Group.IdxX == 0) StoredF32.Store(a.LogSumExp, (long)m * a.Heads + h, sees ? top + DeviceMath.Log(total) : float.NegativeInfinity);

@@ -169,7 +169,8 @@ internal static class RowKernels
                 matches[Group.IdxX] = match ? 1 : 0;
                 if (Group.BarrierOr(match) && inside)
                 {
-                    for (int k = 0; k < Group.DimX; k++)
+                    int length = a.Rows - i < Group.DimX ? a.Rows - i : Group.DimX;
+                    for (int k = 0; k < length; k++)
                     {
                         if (matches[k] == 0) continue;
                         Pack x = Stored.LoadRow<TX>(a.X, (long)(i + k) * a.Columns, c, a.Columns);
