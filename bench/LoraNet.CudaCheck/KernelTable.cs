@@ -79,6 +79,7 @@ internal sealed class KernelTable : IDisposable
         Tensor x = Random(_tokens, Hidden), y = Random(_tokens, Hidden), z = Random(_tokens, Hidden), w = Vector(Hidden), rstd = Vector(_tokens), mean = Vector(_tokens);
         const string Shape = "8192 x 2048";
         Case("RmsNorm", Shape, Size(x, y), 0, () => _b.RmsNorm(x, w, 1e-5f, 0, y, rstd));
+        Case("AddRmsNorm", Shape, Size(x, y, y, z), 0, () => _b.AddRmsNorm(x, y, w, 1e-5f, 0, y, z, rstd));
         Case("RmsNormBackward", Shape, Size(x, y, z), 0, () => _b.RmsNormBackward(y, x, w, 0, rstd, z, false, null));
         Case("RmsNormBackward, accumulating", Shape, Size(x, y, z, z), 0, () => _b.RmsNormBackward(y, x, w, 0, rstd, z, true, null));
         Case("LayerNorm", Shape, Size(x, y), 0, () => _b.LayerNorm(x, w, w, 1e-5f, y, mean, rstd));

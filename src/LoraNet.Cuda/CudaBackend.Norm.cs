@@ -8,12 +8,24 @@ namespace LoraNet.Cuda;
 public sealed partial class CudaBackend
 {
     /// <inheritdoc/>
-    public override void RmsNorm(Tensor x, Tensor w, float eps, float offset, Tensor y, Tensor rstd)
+    public override void AddRmsNorm(Tensor a, Tensor b, Tensor w, float eps, float offset, Tensor sum, Tensor y, Tensor rstd)
+    {
+        // The kernel has one type for the three.
+        if (a.DType != b.DType || a.DType != sum.DType) base.AddRmsNorm(a, b, w, eps, offset, sum, y, rstd);
+        else RmsNorm(a, b, sum, w, eps, offset, y, rstd);
+    }
+
+    /// <inheritdoc/>
+    public override void RmsNorm(Tensor x, Tensor w, float eps, float offset, Tensor y, Tensor rstd) => RmsNorm(x, null, null, w, eps, offset, y, rstd);
+
+    private void RmsNorm(Tensor x, Tensor? residual, Tensor? sum, Tensor w, float eps, float offset, Tensor y, Tensor rstd)
     {
         RequireF32(rstd);
         LaunchGroupPerRow(_kernels.RmsNorm.Get(x.DType, y.DType), x.Rows, x.Columns, new NormArgs
         {
             X = x.Address,
+            Residual = residual?.Address ?? 0,
+            Sum = sum?.Address ?? 0,
             W = w.Address,
             WKind = StorageTypes.Kind(w.DType),
             Y = y.Address,

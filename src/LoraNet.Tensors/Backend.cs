@@ -77,6 +77,14 @@ public abstract partial class Backend : IDisposable
     /// y may alias x only when no backward follows. rstd is of the parameter type [M].</summary>
     public abstract void RmsNorm(Tensor x, Tensor w, float eps, float offset, Tensor y, Tensor rstd);
 
+    /// <summary><see cref="Add"/> and <see cref="RmsNorm"/> of the sum: sum = a + b, rounded as it is stored, y = norm(sum). One pass where
+    /// a backend has it, with the same results. sum may alias a or b, y neither of the three.</summary>
+    public virtual void AddRmsNorm(Tensor a, Tensor b, Tensor w, float eps, float offset, Tensor sum, Tensor y, Tensor rstd)
+    {
+        Add(a, b, sum);
+        RmsNorm(sum, w, eps, offset, y, rstd);
+    }
+
     /// <summary>dx (+)= rstd/K·(K·g − x̂·Σ g⊙x̂) with g = dy ⊙ (w + offset), x̂ = x·rstd; dw[K] += Σₘ dy ⊙ x̂ when given. dx may alias dy without accumulate.</summary>
     public abstract void RmsNormBackward(Tensor dy, Tensor x, Tensor w, float offset, Tensor rstd, Tensor dx, bool accumulate, Tensor? dw);
 

@@ -16,6 +16,17 @@ public abstract partial class BackendConformance
     }
 
     [Property]
+    public void AddRmsNorm(Size m, Size columns, bool gemma, bool alias, DataSeed seed)
+    {
+        using Case c = Start(seed);
+        int k = Math.Max(1, (int)columns);
+        Pair a = c.Input("a", m, k), b = c.Input("b", m, k), w = c.Parameter("w", k);
+        Pair sum = alias ? c.Overwrite(a) : c.Output("sum", [m, k]), y = c.Output("y", [m, k]);
+        Pair rstd = c.Output("rstd", [m], parameter: true);
+        c.Run(s => s.Backend.AddRmsNorm(s[a], s[b], s[w], 1e-6f, gemma ? 1 : 0, s[sum], s[y], s[rstd]));
+    }
+
+    [Property]
     public void RmsNormBackward(Size m, Size columns, bool gemma, bool alias, bool accumulate, bool weightGradient, DataSeed seed)
     {
         using Case c = Start(seed);

@@ -16,18 +16,33 @@ public sealed class RmsNormOp : TapeNode, IRebuilds
         tape.Backend.RmsNorm(xv, w, eps, offset, yv, rstd);
         Arena.Release(xv);
         Arena.Release(yv);
-        if (tape.Tracks(x) || tape.Tracks(w))
-        {
-            RmsNormOp node = tape.Record<RmsNormOp>(y);
-            node._x = node.Save(x);
-            node.SaveSlot(x);
-            node._w = w;
-            node._rstd = node.Save(rstd);
-            (node._eps, node._offset) = (eps, offset);
-            y.Maker = node;
-        }
+        Record(tape, x, w, eps, offset, y, rstd);
         Arena.Release(rstd);
         return y;
+    }
+
+    /// <summary>sum = a + b and its norm over whole rows, in one pass where the backend has one; recorded as the two operations they are.</summary>
+    public static (Tensor Sum, Tensor Normed) ForwardSum(Tape tape, Tensor a, Tensor b, Tensor w, float eps, float offset)
+    {
+        Tensor sum = tape.Rent(a.Rows, a.Columns), y = tape.Rent(a.Rows, a.Columns);
+        Tensor rstd = tape.Arena.Rent(tape.Backend.ParameterType, a.Rows);
+        tape.Backend.AddRmsNorm(a, b, w, eps, offset, sum, y, rstd);
+        AddOp.Record(tape, a, b, sum);
+        Record(tape, sum, w, eps, offset, y, rstd);
+        Arena.Release(rstd);
+        return (sum, y);
+    }
+
+    private static void Record(Tape tape, Tensor x, Tensor w, float eps, float offset, Tensor y, Tensor rstd)
+    {
+        if (!tape.Tracks(x) && !tape.Tracks(w)) return;
+        RmsNormOp node = tape.Record<RmsNormOp>(y);
+        node._x = node.Save(x);
+        node.SaveSlot(x);
+        node._w = w;
+        node._rstd = node.Save(rstd);
+        (node._eps, node._offset) = (eps, offset);
+        y.Maker = node;
     }
 
     ActivationPolicy IRebuilds.From => ActivationPolicy.Norms;

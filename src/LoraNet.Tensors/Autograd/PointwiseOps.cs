@@ -83,13 +83,19 @@ public sealed class AddOp : TapeNode
     {
         Tensor y = tape.Rent(a.Rows, a.Columns);
         tape.Backend.Add(a, b, y);
+        Record(tape, a, b, y);
+        return y;
+    }
+
+    /// <summary>Records that <paramref name="y"/> was computed as a + b.</summary>
+    internal static void Record(Tape tape, Tensor a, Tensor b, Tensor y)
+    {
         if (tape.Tracks(a) || tape.Tracks(b))
         {
             AddOp node = tape.Record<AddOp>(y);
             node._a = node.SaveSlot(a);
             node._b = node.SaveSlot(b);
         }
-        return y;
     }
 
     /// <inheritdoc/>

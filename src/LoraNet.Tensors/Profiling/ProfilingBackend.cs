@@ -134,6 +134,14 @@ public sealed class ProfilingBackend : Backend
     }
 
     /// <inheritdoc/>
+    public override void AddRmsNorm(Tensor a, Tensor b, Tensor w, float eps, float offset, Tensor sum, Tensor y, Tensor rstd)
+    {
+        long start = Stopwatch.GetTimestamp();
+        _inner.AddRmsNorm(a, b, w, eps, offset, sum, y, rstd);
+        Count(start, "add, RMS norm", 0, 0, 0, Size(a, b, sum) + Size(y));
+    }
+
+    /// <inheritdoc/>
     public override void RmsNormBackward(Tensor dy, Tensor x, Tensor w, float offset, Tensor rstd, Tensor dx, bool accumulate, Tensor? dw)
     {
         long start = Stopwatch.GetTimestamp();

@@ -60,9 +60,18 @@ internal sealed class DecoderLayer
         }
         attention = Replace(attention, Output.Forward(tape, attention, context));
         if (AttentionPostNorm is not null) attention = Replace(attention, AttentionPostNorm.Forward(tape, attention));
-        h = AddResidual(tape, h, attention);
-
-        Tensor normed = Normalised(tape, MlpNorm, h);
+        Tensor normed;
+        if (MlpNorm is null)
+        {
+            h = normed = AddResidual(tape, h, attention);
+            Arena.Retain(h);
+        }
+        else
+        {
+            (Tensor sum, normed) = MlpNorm.ForwardSum(tape, h, attention);
+            Arena.Release(attention);
+            h = Replace(h, sum);
+        }
         Tensor mlp = Mlp.Forward(tape, normed, context);
         Arena.Release(normed);
         if (MlpPostNorm is not null) mlp = Replace(mlp, MlpPostNorm.Forward(tape, mlp));

@@ -100,6 +100,14 @@ public sealed class NormModule : Module
     /// <inheritdoc/>
     public override IEnumerable<BaseTensor> Tensors => Bias is null ? [Weight] : [Weight, Bias];
 
+    /// <summary>a + b and its norm; the weight is as wide as the rows.</summary>
+    public (Tensor Sum, Tensor Normed) ForwardSum(Tape tape, Tensor a, Tensor b)
+    {
+        if (!_centred) return RmsNormOp.ForwardSum(tape, a, b, Weight.Vector, _eps, _offset);
+        Tensor sum = AddOp.Forward(tape, a, b);
+        return (sum, Forward(tape, sum));
+    }
+
     /// <summary>Normalises each row, or each group of the weight's width within a row.</summary>
     public Tensor Forward(Tape tape, Tensor x) => _centred
         ? LayerNormOp.Forward(tape, x, Weight.Vector, Bias?.Vector, _eps)
