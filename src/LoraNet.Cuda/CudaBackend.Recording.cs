@@ -24,7 +24,14 @@ public sealed partial class CudaBackend
     public override bool Rehearse(Action body)
     {
         _device.HostTouched = false;
-        _device.In(QueueMode.Rehearse, body);
+        try
+        {
+            _device.In(QueueMode.Rehearse, body);
+        }
+        finally
+        {
+            UploadWaiting();
+        }
         return !_device.HostTouched;
     }
 
@@ -59,6 +66,7 @@ public sealed partial class CudaBackend
     {
         if (IsRecording) throw new InvalidOperationException("Constants must be made before work is recorded.");
         _device.HostTouched = true;
+        UploadWaiting();
         _device.In(QueueMode.Run, body);
     }
 

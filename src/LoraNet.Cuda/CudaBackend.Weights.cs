@@ -1,4 +1,5 @@
 using LoraNet.Cuda.Kernels;
+using LoraNet.Cuda.Runtime;
 using LoraNet.Tensors;
 
 namespace LoraNet.Cuda;
@@ -10,6 +11,7 @@ internal sealed record DeviceWeight(CudaBackend Owner, nint Address, DType DType
 public sealed partial class CudaBackend
 {
     private const int UploadChunkBytes = 32 << 20;
+    private readonly Queue<(Weight Weight, nint Address, DType Target)> _waiting = [];
 
     /// <inheritdoc/>
     public override void Prepare(Weight weight)
@@ -19,11 +21,9 @@ public sealed partial class CudaBackend
         nint address = AllocateMemory(weight.Source.Count * target.Size());
         try
         {
-            ForReal(() =>
-            {
-                if (weight.Transposed) UploadTransposed(weight, address, target);
-                else UploadConverted(weight.Source, address, target);
-            });
+            // A rehearsal goes on to the next kernel first: the compilers work while weights go up.
+            if (_device.Mode == QueueMode.Rehearse) _waiting.Enqueue((weight, address, target));
+            else ForReal(() => UploadWeight(weight, address, target));
         }
         catch
         {
@@ -31,6 +31,23 @@ public sealed partial class CudaBackend
             throw;
         }
         weight.Prepared = new DeviceWeight(this, address, target);
+    }
+
+    /// <summary>Uploads the weights that a rehearsal came by.</summary>
+    private void UploadWaiting()
+    {
+        while (_waiting.TryDequeue(out (Weight Weight, nint Address, DType Target) next))
+        {
+            _device.HostTouched = true;
+            (Weight weight, nint address, DType target) = next;
+            _device.In(QueueMode.Run, () => UploadWeight(weight, address, target));
+        }
+    }
+
+    private void UploadWeight(Weight weight, nint address, DType target)
+    {
+        if (weight.Transposed) UploadTransposed(weight, address, target);
+        else UploadConverted(weight.Source, address, target);
     }
 
     /// <inheritdoc/>
