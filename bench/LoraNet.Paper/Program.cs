@@ -3,22 +3,22 @@ using LoraNet;
 using LoraNet.Paper.Experiments;
 using LoraNet.Paper.Running;
 
-// work DATA RESULTS [--device cpu|cuda] [--only PREFIX,...] [--alone yes|no] [--seconds N] [--quick yes]
+// work DATA RESULTS [--device cpu|cuda] [--scale all|small] [--only PREFIX,...] [--alone yes|no] [--seconds N] [--quick yes]
 //      does the jobs that have no results yet; several processes may work on one folder of results
-// list [--device cpu|cuda]
+// list [--device cpu|cuda] [--scale all|small]
 try
 {
     switch (args)
     {
         case ["work", string data, string results, .. string[] options]:
             RunSettings settings = Arguments.Read(data, results, options, out Func<Job, bool> chosen);
-            return Worker.Run([.. AllJobs.Create(settings.Cuda).Where(chosen)], settings) ? 0 : 1;
+            return Worker.Run([.. AllJobs.Create(settings).Where(chosen)], settings) ? 0 : 1;
         case ["list", .. string[] options]:
             RunSettings listed = Arguments.Read("", "", options, out Func<Job, bool> wanted);
-            foreach (Job job in AllJobs.Create(listed.Cuda).Where(wanted)) Console.WriteLine(job.Id);
+            foreach (Job job in AllJobs.Create(listed).Where(wanted)) Console.WriteLine(job.Id);
             return 0;
         default:
-            Console.Error.WriteLine("usage: work DATA RESULTS [--device cpu|cuda] [--only PREFIX,...] [--alone yes|no] [--seconds N] [--quick yes] | list [--device cpu|cuda]");
+            Console.Error.WriteLine("usage: work DATA RESULTS [--device cpu|cuda] [--scale all|small] [--only PREFIX,...] [--alone yes|no] [--seconds N] [--quick yes] | list [--device cpu|cuda] [--scale all|small]");
             return 2;
     }
 }
@@ -45,6 +45,7 @@ internal static class Arguments
                 case "--device": settings = settings with { Cuda = value == "cuda" }; break;
                 case "--only": prefixes = value.Split(','); break;
                 case "--alone": alone = value == "yes"; break;
+                case "--scale": settings = settings with { Small = value == "small" }; break;
                 case "--quick": settings = settings with { Quick = value == "yes" }; break;
                 case "--seconds": settings = settings with { Seconds = double.Parse(value, CultureInfo.InvariantCulture) }; break;
                 default: throw new LoraNetException($"Unknown option '{options[i]}'.");

@@ -11,12 +11,14 @@ internal static class AllJobs
     private static readonly int[] _ranks = [1, 2, 4, 8, 16, 32, 64];
 
     /// <summary>The jobs of a run.</summary>
-    /// <param name="cuda">On a GPU the models of the timings are larger.</param>
-    public static List<Job> Create(bool cuda)
+    /// <param name="settings">On a GPU the models of the timings are larger; the small scale is <see cref="SmallJobs"/>.</param>
+    public static List<Job> Create(RunSettings settings) => settings.Small ? SmallJobs.Create() : Create(settings.Cuda);
+
+    private static List<Job> Create(bool cuda)
     {
         List<Job> jobs = [];
         // Others start from its result.
-        jobs.Add(new Job("e2e-domain", DomainModel.Run) { Alone = true });
+        jobs.Add(new Job("e2e-domain", c => DomainModel.Run(c)) { Alone = true });
         AddTimings(jobs, cuda);
         jobs.Add(new Job("checkpoint", CheckpointExperiment.Run));
         AddE2e(jobs);

@@ -17,7 +17,10 @@ internal static class DomainModel
     public static string Folder(RunSettings settings) => Path.Combine(settings.Results, "domain-model");
 
     /// <summary>Trains and writes it.</summary>
-    public static void Run(JobContext context)
+    /// <param name="context">The run.</param>
+    /// <param name="steps">Optimizer steps; ten epochs when null.</param>
+    /// <param name="batch">Rows a step.</param>
+    public static void Run(JobContext context, int? steps = null, int batch = 32)
     {
         RunSettings settings = context.Settings;
         using CausalLM model = CausalLM.Load(settings.LanguageModel, context.Backends.Current);
@@ -27,16 +30,16 @@ internal static class DomainModel
         Method.Full.Attach(model, [], 1);
         using LoraTrainer trainer = new(model, Drawing.Draw(rows, settings.Rows(int.MaxValue), 1), new TrainingOptions
         {
-            BatchSize = 32,
+            BatchSize = batch,
             Epochs = 10,
-            MaxSteps = settings.Quick ? 2 : null,
+            MaxSteps = settings.Quick ? 2 : steps,
             LearningRate = 1e-3,
             WeightDecay = 0.01,
             WarmupRatio = 0.06,
             Seed = 1,
         }, Drawing.Draw(held, settings.Rows(int.MaxValue), 1));
         while (trainer.State.CompletedSteps < trainer.TotalSteps) trainer.Step();
-        context.Emit(new JsonObject { ["experiment"] = "e2e-domain", ["steps"] = trainer.TotalSteps, ["rows"] = rows.Count, ["held_loss"] = trainer.EvaluateHeldOut().Loss });
+        context.Emit(new JsonObject { ["experiment"] = "e2e-domain", ["steps"] = trainer.TotalSteps, ["batch"] = batch, ["rows"] = rows.Count, ["held_loss"] = trainer.EvaluateHeldOut().Loss });
         ModelWriter.WriteMerged(model, settings.LanguageModel, Folder(settings));
 
         List<TokenRow> Rows(List<E2eEntry> entries) => [.. entries.SelectMany(e => e.References).Select(text =>

@@ -17,6 +17,15 @@ internal sealed record E2eSettings(Method Method, ulong Seed)
     public double Epochs { get; init; } = 20;
     public int BatchSize { get; init; } = 32;
 
+    /// <summary>Optimizer steps; by the epochs when null.</summary>
+    public int? Steps { get; init; }
+
+    /// <summary>Held-out rows drawn for the loss, the same in every run.</summary>
+    public int HeldRows { get; init; } = int.MaxValue;
+
+    /// <summary>False where the held-out loss is enough.</summary>
+    public bool Texts { get; init; } = true;
+
     /// <summary>True to start from <see cref="DomainModel"/> instead of the model of children's stories.</summary>
     public bool Domain { get; init; }
 }
@@ -42,7 +51,7 @@ internal static class E2eExperiment
         List<E2eEntry> test = E2eData.Read(Path.Combine(settings.Data, "e2e", "test.txt"));
         List<TokenRow> train = E2eData.Rows(tokenizer, entries), held = E2eData.Rows(tokenizer, heldOut);
         train = Drawing.Draw(train, settings.Rows(int.MaxValue), e2e.Seed);
-        held = Drawing.Draw(held, settings.Rows(int.MaxValue), 0);
+        held = Drawing.Draw(held, settings.Rows(e2e.HeldRows), 0);
         test = Drawing.Draw(test, settings.Quick ? 3 : int.MaxValue, 0);
 
         JsonObject result = new() { ["experiment"] = experiment, ["base"] = e2e.Domain ? "domain" : "stories", ["method"] = e2e.Method.Name, ["seed"] = e2e.Seed };
@@ -60,7 +69,7 @@ internal static class E2eExperiment
         {
             BatchSize = e2e.BatchSize,
             Epochs = e2e.Epochs,
-            MaxSteps = settings.Quick ? 2 : null,
+            MaxSteps = settings.Quick ? 2 : e2e.Steps,
             LearningRate = e2e.LearningRate,
             WeightDecay = 0.01,
             WarmupRatio = 0.06,
@@ -74,14 +83,16 @@ internal static class E2eExperiment
         result["targets"] = string.Join(",", e2e.Method.Targets);
         result["learning_rate"] = e2e.LearningRate;
         result["batch"] = e2e.BatchSize;
-        result["epochs"] = e2e.Epochs;
+        result["epochs"] = e2e.Steps is { } steps ? steps * e2e.BatchSize / (double)train.Count : e2e.Epochs;
         result["steps"] = trainer.TotalSteps;
         result["rows"] = train.Count;
-        result["trained"] = adapter.ParameterCount;
+        // Two moments of 4 bytes a value; the adapter's own count has a tied matrix twice.
+        result["trained"] = trainer.Optimizer.StateBytes / 8;
         result["parameters"] = model.BaseParameterCount;
         result["optimizer_bytes"] = trainer.Optimizer.StateBytes;
+        result["held_rows"] = held.Count;
         result["held_loss"] = Evaluator.Evaluate(model, held, 32, arena).Loss;
-        result["texts"] = Generate(model, tokenizer, test, settings);
+        if (e2e.Texts) result["texts"] = Generate(model, tokenizer, test, settings);
         context.Emit(result);
         trained?.Invoke(model, adapter);
     }

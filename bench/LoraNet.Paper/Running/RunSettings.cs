@@ -15,6 +15,9 @@ internal sealed record RunSettings
     /// <summary>A few steps on a few rows: shows that every job runs, and no more.</summary>
     public bool Quick { get; init; }
 
+    /// <summary>The runs that a machine without a GPU can do in an hour instead of all.</summary>
+    public bool Small { get; init; }
+
     /// <summary>No job is begun after so many seconds.</summary>
     public double Seconds { get; init; } = double.PositiveInfinity;
 
