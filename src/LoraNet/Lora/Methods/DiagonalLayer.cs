@@ -1,6 +1,6 @@
 using LoraNet.Models;
-using LoraNet.Tensors.Autograd;
 using LoraNet.Tensors;
+using LoraNet.Tensors.Autograd;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace LoraNet.Lora;

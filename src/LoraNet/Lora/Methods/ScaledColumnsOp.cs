@@ -1,6 +1,6 @@
 using LoraNet.Models;
-using LoraNet.Tensors.Autograd;
 using LoraNet.Tensors;
+using LoraNet.Tensors.Autograd;
 
 namespace LoraNet.Lora;
 
