@@ -1,9 +1,9 @@
 """LoRA steps and decoding on a CPU: LoraNet beside libtorch, in interleaved rounds on one machine.
 
-    python3 bench/peers/cpu_step.py PEER [--rounds 3] [--steps 8] [--loranet "dotnet .../LoraNet.Cli.dll"] [--bench "dotnet .../LoraNet.Bench.dll"]
+    python3 bench/peers/cpu_step.py PEER [--rounds 3] [--steps 8] [--threads 2] [--loranet "dotnet .../LoraNet.Cli.dll"] [--bench "dotnet .../LoraNet.Bench.dll"]
 
 PEER is a folder with an executable run.sh that runs the same step with libtorch (SmolLM-135M's shape, LoRA r 8 on q, k, v, o, one row of
-256 tokens, forward, backward and AdamW): flags --dtype fp32|bf16, --steps N, --decode; environment MALLOC=1 (glibc keeps large blocks) and
+256 tokens, forward, backward and AdamW): flags --dtype fp32|bf16, --steps N, --threads N, --decode; environment MALLOC=1 (glibc keeps large blocks) and
 MKL512=1 (MKL takes its AVX-512 kernels on processors of other makers). Its last line is "RESULT name=value ...": tok_per_s,
 best_tok_per_s and peak_rss_mb of steps, products_ms and best_products_ms of --decode (one token through all matrices).
 
@@ -46,9 +46,9 @@ def values(text):
     return {k: float(v) for k, v in (p.split("=") for p in line.split()[1:]) if v.replace(".", "", 1).isdigit()}
 
 
-def ours(command, config, steps, *more):
+def ours(command, config, steps, threads, *more):
     out = run([*command.split(), "bench", "train", "--config", config, "--rank", "8", "--target-modules", "q_proj,k_proj,v_proj,o_proj",
-               "--batch-size", "1", "--sequence-length", "256", "--device", "cpu", "--steps", str(steps), "--json", *more])
+               "--batch-size", "1", "--sequence-length", "256", "--device", "cpu", "--steps", str(steps), "--threads", str(threads), "--json", *more])
     result = json.loads(out)
     best = 256e3 / result["milliseconds_best_step"]
     return {"tok_per_s": result["tokens_per_second"], "best_tok_per_s": best, "peak_rss_mb": result["peak_memory_bytes"] / 1e6}
@@ -69,9 +69,11 @@ def main():
     parser.add_argument("peer", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--loranet", default=built("src/LoraNet.Cli", "LoraNet.Cli"))
     parser.add_argument("--bench", default=built("bench/LoraNet.Bench", "LoraNet.Bench"))
     parser.add_argument("--no-decode", action="store_true")
+    parser.add_argument("--no-gemm", action="store_true")
     args = parser.parse_args()
     script = str(args.peer.resolve() / "run.sh")
     steps, memory, decoding = [], {}, []
@@ -81,20 +83,20 @@ def main():
         for number in range(args.rounds):
             this = {}
             for name, more in (("LoraNet", []), ("LoraNet, 60 % masked", ["--masked", "0.6"])):
-                r = ours(args.loranet, config, args.steps, *more)
+                r = ours(args.loranet, config, args.steps, args.threads, *more)
                 this[name] = (r["tok_per_s"], r["best_tok_per_s"])
                 memory[name] = max(memory.get(name, 0), r["peak_rss_mb"])
             for name, (flags, environment) in PEERS.items():
-                r = values(run([script, *flags, "--steps", str(args.steps)], environment))
+                r = values(run([script, *flags, "--steps", str(args.steps), "--threads", str(args.threads)], environment))
                 this[name] = (r["tok_per_s"], r["best_tok_per_s"])
                 memory[name] = max(memory.get(name, 0), r["peak_rss_mb"] * 1.048576)
             steps.append(this)
             if args.no_decode:
                 continue
-            r = values(run([*args.bench.split(), "decode", "60"]))
+            r = values(run([*args.bench.split(), "decode", "60", str(args.threads)]))
             this = {"LoraNet": (r["products_ms"], r["best_products_ms"]), "LoraNet, whole token": (r["token_ms"], r["best_token_ms"])}
             for name, (flags, environment) in PEERS.items():
-                r = values(run([script, *flags, "--decode"], environment))
+                r = values(run([script, *flags, "--decode", "--threads", str(args.threads)], environment))
                 this[name] = (r["products_ms"], r["best_products_ms"])
             decoding.append(this)
     table("LoRA step, 1 x 256", "tokens/s", steps, "LoraNet", max)
@@ -103,7 +105,8 @@ def main():
         print(f"| {name} | {megabytes:.0f} |")
     if decoding:
         table("one token through all matrices", "ms", decoding, "LoraNet", min)
-    print("\n" + run([*args.bench.split(), "gemm", "2", "3"]))
+    if not args.no_gemm:
+        print("\n" + run([*args.bench.split(), "gemm", str(args.threads), "5"]))
 
 
 if __name__ == "__main__":
