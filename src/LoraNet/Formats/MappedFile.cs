@@ -73,7 +73,15 @@ internal sealed partial class MappedFile : IDisposable, IPageOwner
         nint start = (Math.Max(address, Address) + page - 1) / page * page;
         nint end = (nint)(Math.Min(address + bytes, Address + Length) / page * page);
         // Advice 4 is MADV_DONTNEED in every Linux ABI; on a read-only mapping of a file the next read finds the file's bytes again.
-        if (end > start) _ = Advise(start, (nuint)(end - start), 4);
+        if (end <= start) return;
+        try
+        {
+            _ = Advise(start, (nuint)(end - start), 4);
+        }
+        catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException)
+        {
+            // A system whose C library has another name: the pages stay.
+        }
     }
 
     [LibraryImport("libc", EntryPoint = "madvise")]
