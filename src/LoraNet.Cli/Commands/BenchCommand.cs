@@ -60,7 +60,8 @@ internal static class BenchCommand
         using CausalLM model = new(backend, config, options, weights);
         LoraConfig lora = SettingReaders.ReadLora(values) with { Dropout = 0 };
         LoraAdapter adapter = model.AddAdapter(lora, seed: seed);
-        model.Prepare();
+        // A GPU uploads them while the first step's kernels compile.
+        if (backend.IsHost) model.Prepare();
         // The CPU backend reads only its packed copies from now on, the embedding included where it is the head.
         if (options.TiedEmbeddings && backend.IsHost && !values.Switch("low-memory") && !lora.UseDora && host.Environment("LORANET_BACKEND") is null or "cpu") weights.FreeValues();
         List<TokenRow> rows = RandomRows((steps + WarmupSteps) * batch * accumulation, length, masked, config.VocabSize, seed);
