@@ -78,14 +78,13 @@ internal static class Timings
     /// <summary>Few large groups keep rows in the level-2 cache between the two passes; more and smaller ones hide each other's barriers.</summary>
     private static void TimeCrossEntropyGroups(CudaBackend b, IReadOnlyList<KernelCase> cases)
     {
-        int usual = b.CrossEntropyGroup;
         foreach (int group in (int[])[256, 512, 768, 1024])
         {
             b.CrossEntropyGroup = group;
             foreach (KernelCase c in cases.Where(c => c.Kernel.StartsWith("CrossEntropy", StringComparison.Ordinal)))
                 Console.WriteLine(Invariant($"{c.Kernel}, groups of {group}: {MeasureGpu(b, c.Run):N1} us"));
         }
-        b.CrossEntropyGroup = usual;
+        b.CrossEntropyGroup = null;
     }
 
     private static void TimeLaunch(CudaBackend b, Arena arena)

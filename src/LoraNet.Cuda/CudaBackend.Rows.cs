@@ -51,7 +51,7 @@ public sealed partial class CudaBackend
     public override void CrossEntropy(Tensor logits, Tensor targets, float gradScale, float softCap, Tensor loss, Tensor? dLogits)
     {
         RequireF32(loss);
-        // Large groups: so few rows are then under way that the gradient finds them in the level-2 cache.
+        // With a gradient fewer, larger groups: so few rows are then under way that the second pass finds them in the level-2 cache.
         LaunchGroupPerRow(_kernels.CrossEntropy.Get(logits.DType, dLogits?.DType ?? logits.DType), logits.Rows, logits.Columns, new CrossEntropyArgs
         {
             Logits = logits.Address,
@@ -62,11 +62,11 @@ public sealed partial class CudaBackend
             GradScale = gradScale,
             GradScaleAddress = GradScaleAddress(gradScale),
             SoftCap = softCap,
-        }, CrossEntropyGroup);
+        }, CrossEntropyGroup ?? (dLogits is null ? 256 : 512));
     }
 
-    /// <summary>Threads for a row of logits; a setting only so that it can be measured.</summary>
-    internal int CrossEntropyGroup { get; set; } = 1024;
+    /// <summary>Threads for a row of logits, or null for the best known; a setting only so that it can be measured.</summary>
+    internal int? CrossEntropyGroup { get; set; }
 
     private void Gather(nint table, DType tableType, Tensor rows, float scale, Tensor y)
     {
