@@ -1,10 +1,14 @@
 using System.Globalization;
 using LoraNet;
 using LoraNet.Paper.Experiments;
+using LoraNet.Paper.Rendering;
 using LoraNet.Paper.Running;
 
 // work DATA RESULTS [--device cpu|cuda] [--scale all|small] [--only PREFIX,...] [--alone yes|no] [--seconds N] [--quick yes]
 //      does the jobs that have no results yet; several processes may work on one folder of results
+// pack DATA OUT.jsonl.gz RESULTS...      one small file of folders or files of results: generated texts are scored and left out
+// render OUT.jsonl.gz DOCS               tables and figures of DOCS/paper.md
+// all DATA RESULTS OUT.jsonl.gz DOCS [options of work]     the three in one
 // list [--device cpu|cuda] [--scale all|small]
 try
 {
@@ -13,12 +17,24 @@ try
         case ["work", string data, string results, .. string[] options]:
             RunSettings settings = Arguments.Read(data, results, options, out Func<Job, bool> chosen);
             return Worker.Run([.. AllJobs.Create(settings).Where(chosen)], settings) ? 0 : 1;
+        case ["pack", string data, string output, .. { Length: > 0 } sources]:
+            Packing.Run(data, output, sources);
+            return 0;
+        case ["render", string results, string docs]:
+            Renderer.Run(results, docs);
+            return 0;
+        case ["all", string data, string results, string output, string docs, .. string[] options]:
+            RunSettings everything = Arguments.Read(data, results, options, out Func<Job, bool> some);
+            bool complete = Worker.Run([.. AllJobs.Create(everything).Where(some)], everything);
+            Packing.Run(data, output, [results]);
+            Renderer.Run(output, docs);
+            return complete ? 0 : 1;
         case ["list", .. string[] options]:
             RunSettings listed = Arguments.Read("", "", options, out Func<Job, bool> wanted);
             foreach (Job job in AllJobs.Create(listed).Where(wanted)) Console.WriteLine(job.Id);
             return 0;
         default:
-            Console.Error.WriteLine("usage: work DATA RESULTS [--device cpu|cuda] [--scale all|small] [--only PREFIX,...] [--alone yes|no] [--seconds N] [--quick yes] | list [--device cpu|cuda] [--scale all|small]");
+            Console.Error.WriteLine("usage: pack DATA OUT.jsonl.gz RESULTS... | render OUT.jsonl.gz DOCS | all DATA RESULTS OUT.jsonl.gz DOCS [options] | work DATA RESULTS [--device cpu|cuda] [--scale all|small] [--only PREFIX,...] [--alone yes|no] [--seconds N] [--quick yes] | list [--device cpu|cuda] [--scale all|small]");
             return 2;
     }
 }

@@ -123,7 +123,7 @@ internal static class AllJobs
     private static void AddSubspace(List<Job> jobs)
     {
         foreach (ulong seed in _seeds)
-            jobs.Add(new Job($"subspace-s{seed}", c => SubspaceExperiment.Run(c, seed, (rank, start) => Sweep(Method.Lora(rank, "query", "value"), start))));
+            jobs.Add(new Job($"subspace-s{seed}", c => SubspaceExperiment.Run(c, seed, (rank, start, use) => GlueExperiment.Run(c, "subspace-run", Sweep(Method.Lora(rank, "query", "value"), start), (_, adapter) => use(adapter)))));
     }
 
     // SST-2 on a quarter of its rows: enough for differences to show, and a hundred runs stay affordable.

@@ -60,7 +60,7 @@ internal static class E2eExperiment
         {
             result["held_loss"] = Evaluator.Evaluate(model, held, 32, arena).Loss;
             result["parameters"] = model.BaseParameterCount;
-            result["texts"] = Generate(model, tokenizer, test, settings);
+            if (e2e.Texts) result["texts"] = Generate(model, tokenizer, test, settings);
             context.Emit(result);
             return;
         }

@@ -15,22 +15,27 @@ internal static class SmallJobs
     public static List<Job> Create()
     {
         List<Job> jobs = [new Job("e2e-domain", c => DomainModel.Run(c, steps: 150, batch: 16))];
+        AddSweep(jobs, "e2e-start", "e2e-start", new Method("base"), 0);
         foreach (ulong seed in _seeds)
             foreach (int rank in new[] { 1, 2, 4, 8, 16, 32, 64 })
                 AddSweep(jobs, $"e2e-rank-qv-r{rank}-s{seed}", "e2e-rank", Method.Lora(rank, "q_proj", "v_proj"), seed);
         foreach (ulong seed in _seeds)
         {
-            // The paper's table 5: one budget of values, spent on few matrices of high rank or many of low rank.
+            // The paper's table 5: one budget of values, spent on few matrices of high rank or many of low rank. Query and value of rank 4
+            // are in the sweep above.
             foreach ((string name, int rank, string[] targets) in new[]
             {
                 ("q", 8, new[] { "q_proj" }), ("k", 8, ["k_proj"]), ("v", 8, ["v_proj"]), ("o", 8, ["o_proj"]),
-                ("qk", 4, ["q_proj", "k_proj"]), ("qv", 4, ["q_proj", "v_proj"]), ("qkvo", 2, ["q_proj", "k_proj", "v_proj", "o_proj"]),
+                ("qk", 4, ["q_proj", "k_proj"]), ("qkvo", 2, ["q_proj", "k_proj", "v_proj", "o_proj"]),
             })
                 AddSweep(jobs, $"e2e-budget-{name}-s{seed}", "e2e-budget", Method.Lora(rank, targets), seed);
         }
-        AddGlue(jobs, "sst2", rows: 2000, epochs: 1);
         foreach (ulong seed in _seeds)
-            jobs.Add(new Job($"subspace-s{seed}", c => SubspaceExperiment.Run(c, seed, (rank, start) => Glue("sst2", Lora(rank) with { Dropout = 0 }, start, 2000, 1))));
+        {
+            jobs.Add(new Job($"subspace-s{seed}", c => SubspaceExperiment.Run(c, seed, (rank, start, use) =>
+                E2eExperiment.Run(c, "subspace-run", Sweep(Method.Lora(rank, "q_proj", "v_proj"), start), (_, adapter) => use(adapter)))));
+        }
+        AddGlue(jobs, "sst2", rows: 2000, epochs: 1);
         AddGlue(jobs, "cola", rows: 2000, epochs: 2);
         AddGlue(jobs, "mrpc", rows: 1000, epochs: 2);
         AddGlue(jobs, "stsb", rows: 1000, epochs: 2);
@@ -62,7 +67,10 @@ internal static class SmallJobs
 
     private static void AddSweep(List<Job> jobs, string id, string experiment, Method method, ulong seed)
     {
-        E2eSettings e2e = new(method, seed) { Domain = true, LearningRate = 5e-3, BatchSize = SweepBatch, Steps = SweepSteps, Texts = false, HeldRows = HeldRows };
+        E2eSettings e2e = Sweep(method, seed);
         jobs.Add(new Job(id, c => E2eExperiment.Run(c, experiment, e2e)));
     }
+
+    private static E2eSettings Sweep(Method method, ulong seed) =>
+        new(method, seed) { Domain = true, LearningRate = 5e-3, BatchSize = SweepBatch, Steps = SweepSteps, Texts = false, HeldRows = HeldRows };
 }

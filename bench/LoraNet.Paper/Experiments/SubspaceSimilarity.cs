@@ -1,5 +1,3 @@
-using LoraNet.Lora;
-
 namespace LoraNet.Paper.Experiments;
 
 /// <summary>
@@ -33,9 +31,6 @@ internal static class SubspaceSimilarity
         }
         return phi;
     }
-
-    /// <summary>A's values as files have them.</summary>
-    public static float[] Values(LoraLayer layer) => layer.A.ToFile();
 
     /// <summary>The right-singular vectors of a [rank, width] matrix with rank ≤ width: eigenvectors of A·Aᵀ, mapped through Aᵀ.
     /// One-sided Jacobi rotations of the rows make them orthogonal; normalised, they are the vectors.</summary>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 
 namespace LoraNet.Paper.Running;
@@ -28,7 +29,7 @@ internal sealed class JobContext(RunSettings settings, BackendHolder backends, s
     /// <summary>Adds a result; its job and device are noted with it.</summary>
     public void Emit(JsonObject result)
     {
-        JsonObject whole = new() { ["job"] = id, ["device"] = backends.Current.Name };
+        JsonObject whole = new() { ["job"] = id, ["device"] = backends.Current.Name, ["date"] = DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture) };
         if (settings.Quick) whole["quick"] = true;
         foreach ((string key, JsonNode? value) in result.ToArray())
         {

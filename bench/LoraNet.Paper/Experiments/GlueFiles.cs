@@ -1,7 +1,8 @@
 using System.Globalization;
-using LoraNet;
 using LoraNet.Data;
 using LoraNet.Tokenizers;
+
+namespace LoraNet.Paper.Experiments;
 
 /// <summary>GLUE's tab-separated files. They have no quoting: a quotation mark is a character like any other.</summary>
 internal static class GlueFiles
