@@ -8,7 +8,7 @@ namespace LoraNet.CudaCheck;
 /// <summary>
 /// Checks and times the CUDA backend where there is a GPU but no SDK: publish self-contained, copy, run.
 /// <c>arch=sm80</c> has the kernels of an older card run, for every mode.
-/// <c>LoraNet.CudaCheck golden FOLDER | engine | decode | [conformance [cases [filter]]] | [time] | [simulate [cases [filter]]]</c>; without arguments conformance and timings.
+/// <c>LoraNet.CudaCheck golden FOLDER | golden-simulate FOLDER | engine | decode | [conformance [cases [filter]]] | [time] | [simulate [cases [filter]]]</c>; without arguments conformance and timings.
 /// </summary>
 internal static class Program
 {
@@ -20,12 +20,13 @@ internal static class Program
             args = [.. args.Where(a => a != arch)];
         }
         string mode = args.Length > 0 ? args[0] : "all";
-        int cases = args.Length > 1 && mode != "golden" ? int.Parse(args[1]) : 40;
+        int cases = args.Length > 1 && !mode.StartsWith("golden", StringComparison.Ordinal) ? int.Parse(args[1]) : 40;
         string filter = args.Length > 2 ? args[2] : "";
         foreach (CudaDeviceInfo d in CudaBackend.Devices())
             Console.WriteLine($"GPU {d.Index}: {d.Name}, {d.MemoryBytes / 1048576.0:N0} MiB, compute capability {d.ComputeMajor}.{d.ComputeMinor}");
         int failures = 0;
         if (mode == "golden") return Math.Min(1, Golden.Run(args[1], Open, s_arch == PtxArch.Sm75 ? [DType.F16] : s_arch is not null ? [DType.BF16] : [DType.F32, DType.BF16]));
+        if (mode == "golden-simulate") return Math.Min(1, Golden.Run(args[1], CudaBackend.CreateOnCpuAccelerator, [DType.F32, DType.BF16]));
         if (mode == "simulate")
         {
             foreach (DType type in (DType[])[DType.F32, DType.BF16])

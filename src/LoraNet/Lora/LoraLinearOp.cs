@@ -25,7 +25,7 @@ internal sealed class LoraLinearOp : TapeNode
     public static Tensor Forward(Tape tape, Tensor x, LinearModule linear, ForwardContext context)
     {
         Backend backend = tape.Backend;
-        Tensor y = tape.Rent(x.Rows, linear.Out);
+        Tensor y = tape.Arena.Rent(linear.WideOutput ? backend.ParameterType : backend.ComputeType, x.Rows, linear.Out);
         Tensor? baseBias = linear.Bias?.Vector;
         RowAdapters? adapters = linear.Active.Count > 0 ? context.Adapters : null;
         Tensor? bias = adapters is null ? AddLoraBiases(tape, linear, baseBias) : baseBias;

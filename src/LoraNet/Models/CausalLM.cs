@@ -406,7 +406,7 @@ public sealed class CausalLM : PretrainedModel
         bool transposed = options.TransposedWeights;
         if (names.Router is { } router)
         {
-            LinearModule gateway = Linear($"{prefix}.{router}", options.Experts, hidden);
+            LinearModule gateway = Linear($"{prefix}.{router}", options.Experts, hidden, wideOutput: true);
             GatedMlp[] experts = new GatedMlp[options.Experts];
             for (int e = 0; e < experts.Length; e++) experts[e] = Gated($"{prefix}.{string.Format(System.Globalization.CultureInfo.InvariantCulture, names.Expert, e)}");
             if (names.StackedExperts is { } stacked)

@@ -41,6 +41,10 @@ public sealed class LinearModule : Module
     /// <summary>Output features.</summary>
     public int Out => Weight.Weight!.Rows;
 
+    /// <summary>True where the output is kept in the parameter type although activations are 16-bit: a router, whose choice of experts
+    /// should not depend on the rounding of its logits.</summary>
+    internal bool WideOutput { get; init; }
+
     /// <summary>LoRA layers of the active adapters, in the order they were activated.</summary>
     public List<LoraLayer> Active { get; } = [];
 

@@ -173,11 +173,11 @@ public abstract class PretrainedModel : IDisposable
     }
 
     /// <summary>A linear layer; the bias is taken when the files have one.</summary>
-    protected LinearModule Linear(string path, int outputs, int inputs, bool transposed = false)
+    protected LinearModule Linear(string path, int outputs, int inputs, bool transposed = false, bool wideOutput = false)
     {
         BaseTensor weight = transposed ? Tensor(path + ".weight", true, inputs, outputs) : Tensor(path + ".weight", false, outputs, inputs);
         BaseTensor? bias = Has(path + ".bias") ? Tensor(path + ".bias", false, outputs) : null;
-        return Register(new LinearModule(path, weight, bias));
+        return Register(new LinearModule(path, weight, bias) { WideOutput = wideOutput });
     }
 
     private void CheckNewName(string name)
