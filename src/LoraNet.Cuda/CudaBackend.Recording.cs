@@ -50,7 +50,7 @@ public sealed partial class CudaBackend
     private bool IsRecording => _device.Mode == QueueMode.Record;
 
     /// <summary>Where a kernel finds the gradient scale, or 0 for its argument.</summary>
-    private long GradScaleAddress(float argument) => ValueAddress(argument == _recording.GradScale, 0);
+    private long GradScaleAddress(float argument) => ValueAddress(argument.Equals(_recording.GradScale), 0);
 
     /// <summary>Where a kernel finds the step, or 0 for its argument.</summary>
     private long StepAddress(uint argument) => ValueAddress(argument == _recording.Step, 4);

@@ -40,7 +40,17 @@ public sealed partial class CudaBackend
         {
             _device.HostTouched = true;
             (Weight weight, nint address, DType target) = next;
-            _device.In(QueueMode.Run, () => UploadWeight(weight, address, target));
+            try
+            {
+                _device.In(QueueMode.Run, () => UploadWeight(weight, address, target));
+            }
+            catch
+            {
+                // Memory without contents must not pass for the weights: whoever goes on after the error needs them again.
+                Drop(weight);
+                while (_waiting.TryDequeue(out next)) Drop(next.Weight);
+                throw;
+            }
         }
     }
 

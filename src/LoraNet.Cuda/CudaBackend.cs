@@ -182,6 +182,7 @@ public sealed partial class CudaBackend : Backend
     {
         if (_disposed) return;
         _disposed = true;
+        _generated?.Finish();
         _device.Synchronize();
         foreach (nint address in _allocations.Keys) _device.Free(address);
         foreach (nint address in _small.Values.SelectMany(static s => s)) _device.Free(address);

@@ -13,6 +13,7 @@ internal sealed class PtxModuleCache(CudaDevice device)
 {
     private readonly ConcurrentDictionary<IKernelSpec, Lazy<CudaKernel>> _kernels = new();
     private readonly ConcurrentDictionary<IKernelSpec, Task> _begun = new();
+    private volatile bool _closing;
 
     /// <summary>The card that the kernels are compiled for.</summary>
     public CudaDevice Device { get; } = device;
@@ -24,11 +25,19 @@ internal sealed class PtxModuleCache(CudaDevice device)
     /// <returns>A task that ends when all of them are tried.</returns>
     public Task Prefetch(params IEnumerable<IKernelSpec> specs) => Task.WhenAll(specs.Select(spec => _begun.GetOrAdd(spec, Begin)));
 
+    /// <summary>Waits for compilations that have begun, which need the card's context, and skips those that have not.</summary>
+    public void Finish()
+    {
+        _closing = true;
+        Task.WaitAll(_begun.Values.Select(static t => t.ContinueWith(static _ => { }, TaskScheduler.Default)));
+    }
+
     private Task Begin(IKernelSpec spec)
     {
         Lazy<CudaKernel> entry = Entry(spec);
         return Background.Run(() =>
         {
+            if (_closing) return null;
             Device.MakeCurrent();
             return entry.Value;
         });

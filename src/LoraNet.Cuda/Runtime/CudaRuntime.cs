@@ -16,6 +16,8 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
     private const int StagingBytes = 1 << 20;
     private readonly UploadRing _ring;
     private readonly ConcurrentBag<nint> _modules = [];
+    private readonly List<Task> _compiling = [];
+    private volatile bool _closing;
     private nint _staging;
 
     public CudaRuntime(int ordinal)
@@ -172,6 +174,9 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
 
     public override void Dispose()
     {
+        // A compiler that is at work needs the context; those that have not begun have nothing to do any more.
+        _closing = true;
+        Task.WaitAll(_compiling.Select(static t => t.ContinueWith(static _ => { }, TaskScheduler.Default)));
         Bind();
         _ = Native.cuStreamSynchronize(Stream);
         foreach (nint module in _modules) _ = Native.cuModuleUnload(module);
@@ -198,7 +203,7 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
         {
             if (runtime.Mode == QueueMode.Rehearse)
             {
-                if (!_begun) _ = Background.Run(() => _loaded.Value);
+                if (!_begun) runtime._compiling.Add(Background.Run(() => runtime._closing ? default : _loaded.Value));
                 _begun = true;
                 return;
             }

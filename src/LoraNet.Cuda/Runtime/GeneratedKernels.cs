@@ -18,6 +18,9 @@ internal sealed class GeneratedKernels(CudaRuntime runtime)
 
     public PtxArch Arch => _cache.Device.Arch;
 
+    /// <summary>Waits for compilations before the card's context goes.</summary>
+    public void Finish() => _cache.Finish();
+
     /// <summary>Launches a product.</summary>
     public void Multiply(in Ptx.Gemm.GemmArgs args, nint workspace)
     {

@@ -71,13 +71,15 @@ public sealed class Tape
             if (gradient is not null) node.Backward(this, gradient);
             Arena.Release(gradient);
             Retire(node);
+            // One by one, so that Clear finds what is left when a backward throws.
+            _nodes.RemoveAt(i);
         }
-        _nodes.Clear();
     }
 
-    /// <summary>Forgets everything recorded without running it.</summary>
+    /// <summary>Forgets everything recorded without running it, also what an operation that threw has left.</summary>
     public void Clear()
     {
+        _inner?.Clear();
         for (int i = _nodes.Count - 1; i >= 0; i--)
         {
             Tensor? gradient = _nodes[i].Output.Grad;

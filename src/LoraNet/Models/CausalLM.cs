@@ -129,6 +129,24 @@ public sealed class CausalLM : PretrainedModel
         return hash;
     }
 
+    /// <summary>Positions that padding may have after samples of <paramref name="longest"/> positions: those that no table ends before and that
+    /// leave length-dependent rotations as they are.</summary>
+    internal int PaddingPositions(int longest)
+    {
+        int most = Config.MaxPositionEmbeddings;
+        for (int i = 0; i < _layers.Length && most > longest; i++)
+            if (Options.Rope(i) is { } rope && rope.Regime(most, Config.MaxPositionEmbeddings) != rope.Regime(longest, Config.MaxPositionEmbeddings)) most = longest;
+        return Math.Max(longest, most);
+    }
+
+    /// <summary>Refuses sequences that a table of learned positions does not cover.</summary>
+    /// <exception cref="LoraNetException">There are more positions than rows in the table.</exception>
+    internal void CheckPositions(int length)
+    {
+        if (_positionEmbedding is { } table && length > table.Weight.Weight!.Rows)
+            throw new LoraNetException($"A sequence has {length} tokens; the model has positions for {table.Weight.Weight.Rows}.", "Use shorter sequences (--max-length), or fewer new tokens.");
+    }
+
     /// <summary>Logits of every token, chunk by chunk: <paramref name="consume"/> gets the first row's number and [rows, vocabulary] values.</summary>
     public void Logits(Arena arena, TokenBatch batch, Action<int, Tensor> consume)
     {
@@ -171,37 +189,41 @@ public sealed class CausalLM : PretrainedModel
     /// <summary>
     /// Runs new tokens of several sequences through the cache and returns the logits [number of sequences with new tokens, vocabulary]
     /// of each one's last token, in order of <paramref name="tokens"/>. The caller releases them.
+    /// On backends that record, one pass after another is fast only while nothing else that the arena lent is held.
     /// </summary>
     /// <param name="arena">Lends the temporaries.</param>
     /// <param name="cache">Keys and values so far; extended.</param>
     /// <param name="tokens">Sequence numbers and their new tokens.</param>
     /// <param name="adapters">Adapter of each entry of <paramref name="tokens"/> (<c>__base__</c> for none, null for the active ones), or null when the active ones serve all.</param>
-    /// <exception cref="LoraNetException">A sequence outgrows the cache, or an adapter is unknown or cannot be chosen by row.</exception>
+    /// <exception cref="LoraNetException">A sequence outgrows the cache or the model's positions, is named twice or gets no token, or an adapter is unknown or cannot be chosen by row.</exception>
     public Tensor Decode(Arena arena, KeyValueCache cache, IReadOnlyList<(int Sequence, int[] Tokens)> tokens, IReadOnlyList<string?>? adapters = null)
     {
         if (adapters is not null && adapters.Count != tokens.Count) throw new ArgumentException($"{adapters.Count} adapters for {tokens.Count} sequences.", nameof(adapters));
         using IDisposable? mixed = adapters is null ? null : UseByRow([.. adapters.Distinct()]);
         using RowAdapters? rowAdapters = adapters is null ? null : new RowAdapters(Backend, [.. tokens.SelectMany((t, i) => Enumerable.Repeat(adapters[i], t.Tokens.Length))], ActiveAdapters);
-        DecodeRows rows = new(cache, tokens, Options.VocabularySize);
-        bool records = rows.Single && !rows.Fresh && adapters is null && Backend.CanRecord && CanRecord;
+        DecodeRows rows = new(cache, tokens, this);
+        if (cache.Recorded is { } other && other.Key.Arena != arena) cache.Recorded = null;
+        // A replay writes into whatever the arena lent while it was recorded: nobody may hold anything of it but the recording its logits.
+        bool alone = arena.Live == (cache.Recorded is null ? 0 : 1);
+        bool records = rows.Single && !rows.Fresh && adapters is null && Backend.CanRecord && CanRecord && alone;
         DecodeKey key = new(arena, rows.Last.Count, Version, RopeAddresses(rows.Longest - 1));
         if (records && cache.Recorded is { } recorded && recorded.Key == key && recorded.Work.IsValid && recorded.Batch.TryTake(rows))
         {
             recorded.Work.Replay(default);
-            Arena.Retain(recorded.Logits);
-            return recorded.Logits;
+            return recorded.Lend();
         }
         DecodeBatch batch = new(Backend, cache, rows);
         ForwardContext context = new() { Adapters = rowAdapters };
         Tensor logits = null!;
         // Work that repeats is recorded the second time; a first rehearsal may upload tables.
-        if (records && cache.Repeats(key) && (Rehearse() || Rehearse()))
+        bool again = records && cache.Repeats(key);
+        if (again) cache.Recorded = null;
+        if (again && (Rehearse() || Rehearse()))
         {
             IRecordedWork work = Backend.Record(default, Forward);
             cache.Recorded = new RecordedDecode(key, batch, work, logits);
             work.Replay(default);
-            Arena.Retain(logits);
-            return logits;
+            return cache.Recorded.Lend();
         }
         Forward();
         batch.Dispose();
@@ -248,6 +270,7 @@ public sealed class CausalLM : PretrainedModel
     /// <summary>Final hidden states, normed: of all tokens, or of <paramref name="rows"/> only.</summary>
     private Tensor Hidden(Tape tape, TokenBatch batch, ForwardContext context, Tensor? rows, long gatheredRowOffset)
     {
+        CheckPositions(batch.Tokens == 0 ? 0 : batch.MaxPosition + 1);
         DecoderPass pass = new()
         {
             Layout = layer => batch.Causal(Options.Window(layer)),

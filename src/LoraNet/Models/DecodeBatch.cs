@@ -72,12 +72,19 @@ internal sealed class DecodeBatch : IDisposable
 internal sealed class DecodeRows
 {
     /// <summary>Lists the tokens and extends the cache's lengths.</summary>
-    /// <exception cref="LoraNetException">A sequence outgrows the cache, or an id is outside the vocabulary; the cache is as it was.</exception>
-    public DecodeRows(KeyValueCache cache, IReadOnlyList<(int Sequence, int[] Tokens)> tokens, int vocabularySize)
+    /// <exception cref="LoraNetException">A sequence outgrows the cache or the model's positions, is named twice or gets no token, or an id is
+    /// outside the vocabulary; the cache is as it was.</exception>
+    public DecodeRows(KeyValueCache cache, IReadOnlyList<(int Sequence, int[] Tokens)> tokens, CausalLM model)
     {
+        int vocabularySize = model.Options.VocabularySize;
+        HashSet<int> named = [];
         foreach ((int sequence, int[] added) in tokens)
         {
+            if ((uint)sequence >= (uint)cache.Sequences) throw new LoraNetException($"There is no sequence {sequence} in a cache of {cache.Sequences}.");
+            if (!named.Add(sequence)) throw new LoraNetException($"Sequence {sequence} is named twice.", "Give all its new tokens together.");
+            if (added.Length == 0) throw new LoraNetException($"Sequence {sequence} gets no token.", "Leave it out of this pass.");
             int length = cache.Lengths[sequence] + added.Length;
+            model.CheckPositions(length);
             if (length > cache.Capacity) throw new LoraNetException($"The sequence of {length} tokens is longer than the cache of {cache.Capacity}.");
             foreach (int id in added)
                 if ((uint)id >= (uint)vocabularySize) throw new LoraNetException($"Token id {id} is outside the model's vocabulary of {vocabularySize}.");
@@ -86,7 +93,7 @@ internal sealed class DecodeRows
         foreach ((int sequence, int[] added) in tokens)
         {
             int length = cache.Lengths[sequence], first = sequence * cache.Capacity;
-            Fresh &= length == 0 && added.Length > 0;
+            Fresh &= length == 0;
             Counts.Add(added.Length);
             foreach (int id in added)
             {

@@ -16,6 +16,7 @@ public abstract class PretrainedModel : IDisposable
     private readonly Dictionary<string, BaseTensor> _tensors = [];
     private readonly List<string> _active = [];
     private bool _disabled;
+    private int _versions, _switches;
 
     /// <summary>Creates the model without modules.</summary>
     protected PretrainedModel(Backend backend, ModelConfig config, IWeightSource weights) => (Backend, Config, Weights) = (backend, config, weights);
@@ -92,6 +93,7 @@ public abstract class PretrainedModel : IDisposable
     {
         foreach (string name in names)
             if (!_adapters.ContainsKey(name)) throw Unknown(name);
+        _switches++;
         _active.Clear();
         _active.AddRange(names);
         foreach (LoraAdapter adapter in _adapters.Values)
@@ -103,12 +105,13 @@ public abstract class PretrainedModel : IDisposable
     public IDisposable DisableAdapter()
     {
         bool before = _disabled;
+        Action back = Back();
         _disabled = true;
         Apply();
         return new Restore(() =>
         {
             _disabled = before;
-            Apply();
+            back();
         });
     }
 
@@ -117,6 +120,7 @@ public abstract class PretrainedModel : IDisposable
     {
         if (!_adapters.Remove(name, out LoraAdapter? adapter)) throw new LoraNetException($"No adapter is called '{name}'.");
         _active.Remove(name);
+        _switches++;
         Apply();
         adapter.Dispose();
     }
@@ -209,8 +213,9 @@ public abstract class PretrainedModel : IDisposable
                 : adapter.Overrides.Count > 0 ? "trains whole modules or base biases" : adapter.Standins.Count > 0 ? "has a quantised base of its own" : adapter.Parts.Select(p => p.RowObstacle).FirstOrDefault(o => o is not null);
             if (obstacle is not null) throw new LoraNetException($"The adapter '{name}' {obstacle}, so it cannot be chosen row by row.", "Run its rows in a batch of their own with SetAdapter.");
         }
+        Action back = Back();
         Apply([.. _adapters.Keys.Where(used.Contains)]);
-        return new Restore(Apply);
+        return new Restore(back);
     }
 
     private LoraNetException Unknown(string name) =>
@@ -218,12 +223,24 @@ public abstract class PretrainedModel : IDisposable
 
     private void Apply() => Apply(_active);
 
-    /// <summary>Changes whenever other layers become active: recorded work then no longer stands for the model.</summary>
+    /// <summary>Makes the active adapters active again as they are now, and with them <see cref="Version"/>.</summary>
+    private Action Back()
+    {
+        (int version, int switches) = (Version, _switches);
+        return () =>
+        {
+            Apply();
+            if (_switches == switches) Version = version;
+        };
+    }
+
+    /// <summary>Differs whenever other layers are active: recorded work then does not stand for the model. After a while without adapters
+    /// or with others it is what it was before.</summary>
     internal int Version { get; private set; }
 
     private void Apply(List<string> names)
     {
-        Version++;
+        Version = ++_versions;
         foreach (Module module in _order)
         {
             if (module is LinearModule linear)

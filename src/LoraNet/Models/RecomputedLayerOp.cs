@@ -22,8 +22,15 @@ internal sealed class RecomputedLayerOp : TapeNode
         bool recording = tape.Recording;
         tape.Recording = false;
         Arena.Retain(h);
-        Tensor y = layer.Forward(tape, h, context, pass, null);
-        tape.Recording = recording;
+        Tensor y;
+        try
+        {
+            y = layer.Forward(tape, h, context, pass, null);
+        }
+        finally
+        {
+            tape.Recording = recording;
+        }
         RecomputedLayerOp node = tape.Record<RecomputedLayerOp>(y);
         node._h = node.SaveSlot(node.Save(h));
         (node._layer, node._pass, node._context) = (layer, pass, context);

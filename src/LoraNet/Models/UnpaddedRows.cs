@@ -67,18 +67,23 @@ internal sealed class UnpaddedRows
         }
     }
 
-    /// <summary>Appends tokens that nothing trains, as a sample of their own, and trained rows without a target, so that batches of
+    /// <summary>Appends tokens that nothing trains, as samples of their own, and trained rows without a target, so that batches of
     /// similar size become equal in size. They add exact zeros to losses and gradients.</summary>
-    public void Pad(int tokens, int trained)
+    /// <param name="tokens">Tokens afterwards.</param>
+    /// <param name="trained">Trained rows afterwards.</param>
+    /// <param name="positions">Tokens that a sample of padding may have.</param>
+    public void Pad(int tokens, int trained, int positions)
     {
-        int added = tokens - Ids.Count;
-        for (int c = 0; c < added; c++)
+        for (int added; (added = Math.Min(tokens - Ids.Count, positions)) > 0;)
         {
-            Ids.Add(0);
-            Positions.Add(c);
-            Origin.Add((-1, c));
+            for (int c = 0; c < added; c++)
+            {
+                Ids.Add(0);
+                Positions.Add(c);
+                Origin.Add((-1, c));
+            }
+            Segments.Add(added);
         }
-        if (added > 0) Segments.Add(added);
         while (TrainedRows.Count < trained)
         {
             TrainedRows.Add(-1);

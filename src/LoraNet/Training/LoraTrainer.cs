@@ -181,8 +181,17 @@ public sealed partial class LoraTrainer : IDisposable
         Optimizer.ZeroGradients();
         backend.Zero(_lossSum);
         BatchSizes sizes = default;
-        for (int first = 0; first < rows.Length; first += Options.BatchSize)
-            sizes += _task.Accumulate(_tape, rows.Slice(first, Math.Min(Options.BatchSize, rows.Length - first)), _context, 1f / trained, _lossSum, sizes);
+        try
+        {
+            for (int first = 0; first < rows.Length; first += Options.BatchSize)
+                sizes += _task.Accumulate(_tape, rows.Slice(first, Math.Min(Options.BatchSize, rows.Length - first)), _context, 1f / trained, _lossSum, sizes);
+        }
+        catch
+        {
+            // Half a step must not go back with the next one.
+            _tape.Clear();
+            throw;
+        }
         double rate = Schedule.At(step);
         _allocator?.AddPenalty();
         Optimizer.Updates = State.Updates;

@@ -15,17 +15,17 @@ internal sealed class RecordedBatches(CausalLM model) : IDisposable
     private const int PaddedTokens = 4096;
     private const int Capacity = 64;
 
-    private readonly record struct Size(int Tokens, int Trained, int ActiveAdapters, long Tables, long TokenOffset, long TrainedOffset);
+    private readonly record struct Size(int Tokens, int Trained, long Tables, long TokenOffset, long TrainedOffset);
 
     private sealed record Entry(TokenBatch Batch, IRecordedWork Work);
 
     private readonly Dictionary<Size, Entry?> _entries = [];
     private readonly UnpaddedRows _rows = new();
-    private readonly bool _drops = model.Modules.OfType<LinearModule>().Any(m => m.Active.Any(l => l.Dropout > 0) || m.Methods.Any(l => l.DropsInputs));
-    // A replay does what was recorded; what is left out of a step is decided here, on the host.
-    private bool _rehearsed, _records = !model.Modules.OfType<LinearModule>().Any(m => m.Methods.Any(l => l.DiffersByStep));
+    private bool _rehearsed, _records, _drops;
     private int _recordings;
     private TokenBatch? _last;
+    // What all entries were recorded for.
+    private (Tape? Tape, Tensor? LossSum, int ActiveAdapters) _for;
 
     /// <summary>Batches computed by replay so far.</summary>
     public int Replays { get; private set; }
@@ -37,12 +37,19 @@ internal sealed class RecordedBatches(CausalLM model) : IDisposable
         int tokens = _rows.Ids.Count, trained = _rows.TrainedRows.Count;
         BatchSizes sizes = new(tokens, trained, 0);
         if (trained == 0) return sizes;
-        bool records = _records && model.Backend.CanRecord && !_rows.OwnAdapters;
-        if (records && tokens <= PaddedTokens) _rows.Pad(RoundUp(tokens), RoundUp(trained));
+        if (_for != (tape, lossSum, model.Version)) Begin(tape, lossSum);
+        // A replay writes into whatever the arena lent while it was recorded, which must be lent to nobody else.
+        bool records = _records && model.Backend.CanRecord && !_rows.OwnAdapters && tape.Arena.Live == 0;
         int longest = 0;
         foreach (int position in _rows.Positions) longest = Math.Max(longest, position);
+        model.CheckPositions(longest + 1);
+        if (records && tokens <= PaddedTokens)
+        {
+            _rows.Pad(RoundUp(tokens), RoundUp(trained), model.PaddingPositions(longest + 1));
+            for (int i = tokens; i < _rows.Positions.Count; i++) longest = Math.Max(longest, _rows.Positions[i]);
+        }
         // Masks depend on where a batch lies in its step; without dropout that does not matter.
-        Size size = new(_rows.Ids.Count, _rows.TrainedRows.Count, model.Version, model.RopeAddresses(longest), _drops ? before.Tokens : 0, _drops ? before.Trained : 0);
+        Size size = new(_rows.Ids.Count, _rows.TrainedRows.Count, model.RopeAddresses(longest), _drops ? before.Tokens : 0, _drops ? before.Trained : 0);
         ReplayValues values = new(gradScale, context.Step);
         if (records && Recorded(size) is { } entry && entry.Batch.TryTake(model.Backend, _rows))
         {
@@ -74,10 +81,29 @@ internal sealed class RecordedBatches(CausalLM model) : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (Entry? entry in _entries.Values) Free(entry);
-        _entries.Clear();
+        Clear();
         _last?.Dispose();
         _last = null;
+    }
+
+    /// <summary>Other adapters are active, or another run trains: nothing that was recorded stands for them.</summary>
+    private void Begin(Tape tape, Tensor lossSum)
+    {
+        Clear();
+        _for = (tape, lossSum, model.Version);
+        List<LinearModule> linear = [.. model.Modules.OfType<LinearModule>()];
+        _drops = linear.Any(m => m.Active.Any(l => l.Dropout > 0) || m.Methods.Any(l => l.DropsInputs));
+        // A replay does what was recorded; what is left out of a step is decided on the host.
+        _records = !linear.Any(m => m.Methods.Any(l => l.DiffersByStep));
+        _rehearsed = false;
+    }
+
+    private void Clear()
+    {
+        foreach (Entry? entry in _entries.Values) Free(entry);
+        _entries.Clear();
+        _recordings = 0;
+        _for = default;
     }
 
     private Entry? Recorded(Size size)
