@@ -40,7 +40,7 @@ try
 }
 catch (LoraNetException e)
 {
-    Console.Error.WriteLine($"error: {e.Message}{(e.Advice is null ? "" : " " + e.Advice)}");
+    Console.Error.WriteLine($"error: {e.Message}");
     return 2;
 }
 
