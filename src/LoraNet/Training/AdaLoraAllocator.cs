@@ -68,13 +68,14 @@ internal sealed class AdaLoraAllocator
 
     /// <summary>Follows an update: measures importance and prunes.</summary>
     /// <param name="step">Number of the step, from 0.</param>
+    /// <param name="applied">False when the step was skipped: its gradients measure nothing, but the budget shrinks all the same.</param>
     /// <param name="clip">Factor by which the gradients were clipped.</param>
-    public void Allocate(int step, double clip)
+    public void Allocate(int step, bool applied, double clip)
     {
         if (!_allocates) return;
         int last = _steps - _settings.FinalSteps;
-        if (step < last) Measure(clip);
-        if (step <= last && step > _settings.InitialSteps && (step == last || step % _settings.Interval == 0))
+        if (applied && step < last) Measure(clip);
+        if (_importance.Count > 0 && step <= last && step > _settings.InitialSteps && (step == last || step % _settings.Interval == 0))
         {
             double left = 1 - (step - _settings.InitialSteps) / (double)(last - _settings.InitialSteps);
             Prune((int)((_full - _target) * (left * left * left) + _target));

@@ -25,16 +25,19 @@ internal sealed class LoraFaProjection : IDisposable
     /// <exception cref="LoraNetException">There is none, or a layer is not plain LoRA.</exception>
     public static LoraFaProjection Create(PretrainedModel model)
     {
-        LoraFaProjection projection = new(model.Backend);
+        // All are checked before the first is frozen: a refusal leaves the adapters as they were.
+        List<LoraLayer> layers = [];
         foreach (LoraAdapter adapter in model.ActiveAdapters.Select(n => model.Adapters[n]))
         {
             string? other = adapter.Config.Method is { } method ? method.PeftType : adapter.Parts.Count > 0 ? "target_parameters" : adapter.Config.UseDora ? "use_dora" : adapter.Config.LoraBias ? "lora_bias"
                 : adapter.Config.Init == LoraInit.Mica ? "the Mica initialisation" : null;
             if (other is not null) throw new LoraNetException($"LoRA-FA and {other} exclude each other.", "Choose one.");
             // An embedding's A is trained, as PEFT does: it starts at 0.
-            foreach (LoraLayer layer in adapter.Layers.Values.Where(l => model.Find(l.ModulePath) is LinearModule)) projection.Add(layer);
+            layers.AddRange(adapter.Layers.Values.Where(l => model.Find(l.ModulePath) is LinearModule));
         }
-        if (projection._layers.Count == 0) throw new LoraNetException("LoRA-FA was asked for, but no linear layer has a LoRA layer.", "Leave --lora-fa out.");
+        if (layers.Count == 0) throw new LoraNetException("LoRA-FA was asked for, but no linear layer has a LoRA layer.", "Leave --lora-fa out.");
+        LoraFaProjection projection = new(model.Backend);
+        foreach (LoraLayer layer in layers) projection.Add(layer);
         return projection;
     }
 

@@ -196,7 +196,7 @@ public sealed partial class LoraTrainer : IDisposable
         _allocator?.AddPenalty();
         Optimizer.Updates = State.Updates;
         (double norm, bool applied) = Optimizer.Step(rate, _lossSum);
-        if (applied) _allocator?.Allocate(step, Options.MaxGradNorm > 0 && norm > Options.MaxGradNorm ? Options.MaxGradNorm / norm : 1);
+        _allocator?.Allocate(step, applied, Options.MaxGradNorm > 0 && norm > Options.MaxGradNorm ? Options.MaxGradNorm / norm : 1);
         Span<float> sum = stackalloc float[1];
         backend.Download(_lossSum, sum);
         double loss = sum[0] / trained;
