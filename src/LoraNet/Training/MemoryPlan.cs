@@ -50,7 +50,8 @@ public sealed record MemoryPlan(
     public static IReadOnlyList<(Module Module, int Rank)> Adapted(PretrainedModel model) =>
     [
         .. model.Modules.OfType<LinearModule>().Where(m => m.Active.Count + m.Methods.Count > 0).Select(m => ((Module)m, m.Active.Sum(l => l.Rank) + m.Methods.Sum(l => l.Rank))),
-        .. model.Modules.OfType<EmbeddingModule>().Where(m => m.Active.Count > 0).Select(m => ((Module)m, m.Active.Sum(l => l.Rank))),
+        // An embedding that is trained whole sends the backward down to it, too.
+        .. model.Modules.OfType<EmbeddingModule>().Where(m => m.Active.Count > 0 || m.Weight.Override is not null).Select(m => ((Module)m, m.Active.Sum(l => l.Rank))),
     ];
 
     /// <summary>Plans a step of <paramref name="tokens"/> tokens.</summary>

@@ -48,6 +48,20 @@ public class ActivationPolicyTests
         Assert.Equal(model.Options.Layers, least.Recomputed);
     }
 
+    [Fact]
+    public void A_trained_embedding_keeps_every_layer_s_activations()
+    {
+        using CpuBackend backend = new();
+        using CausalLM model = TinyModel.Load(backend);
+        model.AddAdapter(new LoraConfig { Rank = 4, TargetModules = ModuleSelector.Of("q_proj"), LayersToTransform = [1] });
+        Assert.Equal(1, Layers(model));
+        model.DeleteAdapter("default");
+        model.AddAdapter(new LoraConfig { Rank = 4, TargetModules = ModuleSelector.Of("q_proj"), LayersToTransform = [1], ModulesToSave = ["embed_tokens"] });
+        Assert.Equal(2, Layers(model));
+
+        static int Layers(CausalLM model) => MemoryPlan.Of(model, MemoryPlan.Adapted(model), 1000, 100, 4, ActivationChoice.Keep, 0).Layers;
+    }
+
     private static (float[] Loss, float[] Gradient, long Bytes) Run(string fixture, string targets, bool dora, ActivationPolicy policy, int recomputed)
     {
         using CpuBackend backend = new();
