@@ -22,7 +22,7 @@ internal static class Golden
         int failures = 0;
         foreach (string folder in Directory.GetDirectories(root).Order(StringComparer.Ordinal))
         {
-            if (!File.Exists(Path.Combine(folder, "adapter_trained", "adapter_config.json")) || folder.Contains("roberta", StringComparison.Ordinal)) continue;
+            if (!File.Exists(Path.Combine(folder, "adapter_trained", "adapter_config.json"))) continue;
             foreach (DType type in types)
             {
                 try
@@ -47,64 +47,33 @@ internal static class Golden
     {
         using SafetensorsFile expected = SafetensorsFile.Open(Path.Combine(folder, "expected.safetensors"));
         JsonElement json = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "expected.json"))).RootElement;
-        using CausalLM model = CausalLM.Load(folder, backend);
         using Arena arena = new(backend);
-        List<TokenRow> first = Rows(expected, 0);
-        double baseLogits = Logits(model, arena, first, expected.Tensors["base.logits"].ToArray());
+        using IGoldenModel golden = ModelConfig.Load(folder).ModelType == "roberta" ? new GoldenClassifier(folder, backend, expected) : new GoldenDecoder(folder, backend, expected);
+        PretrainedModel model = golden.Model;
+        double baseLogits = golden.Logits(arena, expected.Tensors["base.logits"].ToArray());
         AdapterFile.Load(Path.Combine(folder, "adapter_trained"), model, "trained");
-        double trained = Logits(model, arena, first, expected.Tensors["trained.logits"].ToArray());
-        double loss = Math.Abs(Evaluator.Evaluate(model, first, 8).Loss / expected.Tensors["trained.loss"].ToArray()[0] - 1);
-        double gradient = Gradients(model, arena, first, expected);
+        double trained = golden.Logits(arena, expected.Tensors["trained.logits"].ToArray());
+        double loss = Math.Abs(golden.Loss() / expected.Tensors["trained.loss"].ToArray()[0] - 1);
+        double gradient = Gradients(golden, arena, expected);
         model.DeleteAdapter("trained");
         AdapterFile.Load(Path.Combine(folder, "adapter_init"), model);
-        double steps = Train(model, expected, json);
+        double steps = Train(golden, json);
         double worst = new[] { baseLogits, trained, loss, gradient, steps }.Max();
         return ($"base {baseLogits:e1}  trained {trained:e1}  loss {loss:e1}  gradients {gradient:e1}  step losses {steps:e1}", worst);
     }
 
-    private static List<TokenRow> Rows(SafetensorsFile expected, int step)
+    private static double Gradients(IGoldenModel golden, Arena arena, SafetensorsFile expected)
     {
-        HostTensor ids = expected.Tensors[$"step{step}.input_ids"];
-        int rows = ids.Shape[0], length = ids.Shape[1];
-        float[] i = ids.ToArray(), m = expected.Tensors[$"step{step}.attention_mask"].ToArray(), l = expected.Tensors[$"step{step}.labels"].ToArray();
-        return [.. Enumerable.Range(0, rows).Select(r => new TokenRow(Row(i, r), Row(l, r), Row(m, r)))];
-
-        int[] Row(float[] values, int r) => [.. values.AsSpan(r * length, length).ToArray().Select(v => (int)v)];
-    }
-
-    private static double Logits(CausalLM model, Arena arena, List<TokenRow> rows, float[] expected)
-    {
-        using TokenBatch batch = TokenBatch.Create(model.Backend, rows, model.Options.VocabularySize);
-        int v = model.Options.VocabularySize;
-        double difference = 0, norm = 0;
-        model.Logits(arena, batch, (start, logits) =>
-        {
-            float[] values = model.Backend.Download(logits);
-            for (int i = 0; i < logits.Rows; i++)
-            {
-                (int r, int c) = batch.Origin[start + i];
-                for (int j = 0; j < v; j++)
-                {
-                    double e = expected[(r * batch.Longest + c) * v + j], d = values[i * v + j] - e;
-                    difference += d * d;
-                    norm += e * e;
-                }
-            }
-        });
-        return Math.Sqrt(difference / norm);
-    }
-
-    private static double Gradients(CausalLM model, Arena arena, List<TokenRow> rows, SafetensorsFile expected)
-    {
-        using TokenBatch batch = TokenBatch.Create(model.Backend, rows, model.Options.VocabularySize);
+        PretrainedModel model = golden.Model;
         foreach (Parameter parameter in model.TrainableParameters) model.Backend.Zero(parameter.Gradient);
         Tensor sum = model.Backend.Create(new float[1], 1);
-        model.AccumulateLoss(new Tape(arena), batch, new ForwardContext { Training = true }, 1f / batch.TrainedTokens, sum);
+        golden.Accumulate(new Tape(arena), sum);
         double worst = 0;
         foreach (Parameter parameter in model.TrainableParameters)
         {
             string plain = "trained.grad." + parameter.Name;
-            string name = new[] { plain, plain + ".weight", plain.Replace(".weight", ".modules_to_save.weight", StringComparison.Ordinal) }.First(expected.Tensors.ContainsKey);
+            string[] names = [plain, plain + ".weight", plain.Replace(".weight", ".modules_to_save.weight", StringComparison.Ordinal), plain.Replace("classifier.", "classifier.modules_to_save.", StringComparison.Ordinal)];
+            string name = names.First(expected.Tensors.ContainsKey);
             float[] mine = parameter.ToFile(gradient: true), theirs = expected.Tensors[name].ToArray();
             double difference = 0, norm = 0;
             for (int i = 0; i < mine.Length; i++)
@@ -118,13 +87,12 @@ internal static class Golden
         return worst;
     }
 
-    private static double Train(CausalLM model, SafetensorsFile expected, JsonElement json)
+    private static double Train(IGoldenModel golden, JsonElement json)
     {
         int steps = json.GetProperty("steps").GetInt32();
-        List<TokenRow> rows = [.. Enumerable.Range(0, steps).SelectMany(s => Rows(expected, s))];
         TrainingOptions options = new()
         {
-            BatchSize = rows.Count / steps,
+            BatchSize = golden.BatchSize,
             MaxSteps = steps,
             Shuffle = false,
             LearningRate = json.GetProperty("lr").GetDouble(),
@@ -132,7 +100,7 @@ internal static class Golden
             Schedule = ScheduleKind.Constant,
             MaxGradNorm = 0,
         };
-        using LoraTrainer trainer = new(model, rows, options);
+        using LoraTrainer trainer = golden.Trainer(options);
         double worst = 0;
         for (int s = 0; s < steps; s++) worst = Math.Max(worst, Math.Abs(trainer.Step().Loss / json.GetProperty("train_losses")[s].GetDouble() - 1));
         return worst;

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using LoraNet.Data;
 using LoraNet.Tensors;
 
@@ -11,29 +12,29 @@ public sealed class EncoderBatch : IDisposable
 {
     private readonly Backend _backend;
 
-    private EncoderBatch(Backend backend, List<int> ids, List<int> positions, List<int> types, List<int> segments, double[] labels)
+    internal EncoderBatch(Backend backend, EncoderRows rows, EncoderOptions options)
     {
         _backend = backend;
-        Tokens = ids.Count;
-        Labels = labels;
-        Segments = [.. segments];
-        int[] first = new int[segments.Count];
-        for (int i = 1; i < first.Length; i++) first[i] = first[i - 1] + segments[i - 1];
-        Ids = backend.CreateIndex([.. ids]);
-        Positions = backend.CreateIndex([.. positions]);
-        Types = backend.CreateIndex([.. types]);
-        FirstTokens = backend.CreateIndex(first);
+        Tokens = rows.Ids.Count;
+        Labels = [.. rows.Labels];
+        Segments = [.. rows.Segments];
+        Ids = Index(rows.Ids);
+        Positions = Index(rows.Positions);
+        Types = Index(rows.Types);
+        FirstTokens = Index(rows.FirstTokens);
+        Targets = options.Regression ? backend.Create(backend.ComputeType, Rows, 1) : backend.Create(DType.I32, Rows);
+        UploadTargets();
         Layout = AttentionLayout.Packed(Segments, causal: false);
     }
 
     /// <summary>Number of samples.</summary>
-    public int Rows => Segments.Length;
+    public int Rows => Labels.Length;
 
     /// <summary>Number of real tokens.</summary>
     public int Tokens { get; }
 
     /// <summary>Real tokens of each sample.</summary>
-    public int[] Segments { get; }
+    public int[] Segments { get; private set; }
 
     /// <summary>Class or value of each sample.</summary>
     public double[] Labels { get; }
@@ -50,6 +51,9 @@ public sealed class EncoderBatch : IDisposable
     /// <summary>Row of the first token of each sample [Rows]: what the head reads.</summary>
     public Tensor FirstTokens { get; }
 
+    /// <summary>What the loss compares logits with: the classes [Rows] as I32, or minus the values [Rows, 1] in the compute type.</summary>
+    internal Tensor Targets { get; }
+
     /// <summary>Visible keys: the whole sample.</summary>
     public AttentionLayout Layout { get; }
 
@@ -60,56 +64,53 @@ public sealed class EncoderBatch : IDisposable
     /// <exception cref="LoraNetException">A row is empty, padded on the left or too long, lengths disagree, or an id or label is out of range.</exception>
     public static EncoderBatch Create(Backend backend, IReadOnlyList<ClassificationRow> rows, EncoderOptions options)
     {
-        List<int> ids = [], positions = [], types = [], segments = [];
-        double[] labels = new double[rows.Count];
-        for (int r = 0; r < rows.Count; r++)
-        {
-            ClassificationRow row = rows[r];
-            Check(row, r, options);
-            labels[r] = row.Label;
-            int before = ids.Count, counted = 0;
-            for (int c = 0; c < row.InputIds.Length; c++)
-            {
-                int id = row.InputIds[c];
-                int position = c;
-                // RoBERTa counts by id, not by mask, as transformers does.
-                if (options.PositionsAfter is { } padding) position = id == padding ? padding : padding + ++counted;
-                if (row.AttentionMask is not null && row.AttentionMask[c] == 0) continue;
-                if ((uint)id >= (uint)options.VocabularySize)
-                    throw new LoraNetException($"Row {r}, position {c}: token id {id} is outside the model's vocabulary of {options.VocabularySize}.", "Use the tokenizer that belongs to this model.");
-                int type = row.TokenTypeIds?[c] ?? 0;
-                if ((uint)type >= (uint)options.TokenTypes)
-                    throw new LoraNetException($"Row {r}, position {c}: token type {type} is outside the model's {options.TokenTypes}.", "RoBERTa has one token type: leave token_type_ids out.");
-                if (position >= options.Positions)
-                    throw new LoraNetException($"Row {r} has {row.InputIds.Length} tokens; the model has positions for {options.Positions - (options.PositionsAfter + 1 ?? 0)}.", "Lower --max-length.");
-                ids.Add(id);
-                positions.Add(position);
-                types.Add(type);
-            }
-            segments.Add(ids.Count - before);
-        }
-        return new EncoderBatch(backend, ids, positions, types, segments, labels);
+        EncoderRows unpadded = new();
+        unpadded.Fill(rows, options);
+        return new EncoderBatch(backend, unpadded, options);
     }
 
-    private static void Check(ClassificationRow row, int r, EncoderOptions options)
+    /// <summary>Puts other samples into the tensors and the layout that recorded work reads; only that work may use the batch afterwards.
+    /// False, with undefined contents, when sizes differ or the backend cannot move the layout.</summary>
+    internal bool TryTake(EncoderRows rows)
     {
-        int length = row.InputIds.Length, mask = row.AttentionMask?.Length ?? length, types = row.TokenTypeIds?.Length ?? length;
-        if (mask != length || types != length)
-            throw new LoraNetException($"Row {r}: input_ids has {length} entries, attention_mask {mask}, token_type_ids {types}; they must agree.");
-        if (length == 0) throw new LoraNetException($"Row {r} has no tokens.");
-        // The head reads column 0; a padded one would be noise in transformers too.
-        if (row.AttentionMask is not null && row.AttentionMask[0] == 0) throw new LoraNetException($"Row {r} begins with padding.", "Pad encoders' rows on the right: the head reads the first token.");
-        if (!options.Regression && (row.Label != Math.Floor(row.Label) || row.Label < 0 || row.Label >= options.Labels))
-            throw new LoraNetException($"Row {r}: label {row.Label} is not one of the model's {options.Labels} classes.", $"Classes are numbered from 0 to {options.Labels - 1}.");
-        if (!double.IsFinite(row.Label)) throw new LoraNetException($"Row {r}: label {row.Label} is not a finite number.");
+        if (Tokens != rows.Ids.Count || Rows != rows.Labels.Count) return false;
+        if (!CollectionsMarshal.AsSpan(rows.Segments).SequenceEqual(Segments))
+        {
+            Segments = [.. rows.Segments];
+            if (!_backend.TryReplace(Layout, AttentionLayout.Packed(Segments, causal: false)))
+            {
+                // The next rows must not look like the ones that are there.
+                Segments = [];
+                return false;
+            }
+        }
+        Upload(rows.Ids, Ids);
+        Upload(rows.Positions, Positions);
+        Upload(rows.Types, Types);
+        Upload(rows.FirstTokens, FirstTokens);
+        rows.Labels.CopyTo(Labels);
+        UploadTargets();
+        return true;
     }
+
+    private void UploadTargets()
+    {
+        if (Targets.DType == DType.I32) _backend.UploadBytes(MemoryMarshal.AsBytes([.. Labels.Select(l => (int)l)]), Targets);
+        else _backend.Upload([.. Labels.Select(l => (float)-l)], Targets);
+    }
+
+    private Tensor Index(List<int> values) => _backend.CreateIndex(CollectionsMarshal.AsSpan(values));
+
+    private void Upload(List<int> values, Tensor destination) => _backend.UploadBytes(MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(values)), destination);
 
     /// <inheritdoc/>
     public void Dispose()
     {
+        (Layout.Prepared as IDisposable)?.Dispose();
         _backend.Free(Ids);
         _backend.Free(Positions);
         _backend.Free(Types);
         _backend.Free(FirstTokens);
+        _backend.Free(Targets);
     }
 }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using LoraNet.Tensors;
 using LoraNet.Tensors.Autograd;
@@ -141,23 +140,18 @@ public sealed class SequenceClassifier : PretrainedModel
 
     private void CrossEntropy(Tape tape, Tensor logits, EncoderBatch batch, float gradScale, Tensor lossSum)
     {
-        Tensor targets = tape.Arena.Rent(DType.I32, batch.Rows), loss = tape.Arena.Rent(Backend.ParameterType, batch.Rows);
-        int[] classes = [.. batch.Labels.Select(l => (int)l)];
-        Backend.UploadBytes(MemoryMarshal.AsBytes(classes.AsSpan()), targets);
+        Tensor loss = tape.Arena.Rent(Backend.ParameterType, batch.Rows);
         // As in the language model's head, the logits become their own gradient.
-        Backend.CrossEntropy(logits, targets, gradScale, 0, loss, tape.Tracks(logits) ? logits : null);
+        Backend.CrossEntropy(logits, batch.Targets, gradScale, 0, loss, tape.Tracks(logits) ? logits : null);
         Backend.Sum(loss, lossSum, accumulate: true);
         if (tape.Tracks(logits)) logits.Grad = tape.Arena.View(logits, logits.Rows, logits.Columns);
-        Arena.Release(targets);
         Arena.Release(loss);
     }
 
     private void SquaredError(Tape tape, Tensor logits, EncoderBatch batch, float gradScale, Tensor lossSum)
     {
         Tensor difference = tape.Rent(logits.Rows, 1);
-        float[] negated = [.. batch.Labels.Select(l => (float)-l)];
-        Backend.Upload(negated, difference);
-        Backend.Add(logits, difference, difference);
+        Backend.Add(logits, batch.Targets, difference);
         Backend.ColumnSum(difference, difference, 1, lossSum, accumulate: true);
         if (tape.Tracks(logits))
         {
