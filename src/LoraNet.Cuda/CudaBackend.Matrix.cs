@@ -21,7 +21,16 @@ public sealed partial class CudaBackend
             Right = Operand.Of(lowRank?.Right),
             Bias = Operand.Of(bias),
             Accumulate = accumulate,
+            ConstantB = IsRecording,
         });
+    }
+
+    /// <inheritdoc/>
+    public override void LinearTogether(Tensor x, ReadOnlySpan<LinearPart> parts)
+    {
+        foreach (ref readonly LinearPart part in parts)
+            Require(x.Columns == part.W.Columns && part.Y.Columns == part.W.Rows && x.Rows == part.Y.Rows, $"{x.ShapeText} · [{part.W.Rows}, {part.W.Columns}]ᵀ → {part.Y.ShapeText}");
+        if (!MultiplyTogether(x, parts)) base.LinearTogether(x, parts);
     }
 
     /// <inheritdoc/>

@@ -99,20 +99,46 @@ public sealed partial class CudaBackend
             throw new ArgumentException($"{x.ShapeText} does not consist of heads of {headSize} with {2 * half} rotated columns.");
         // Eight items a thread where the kernel takes octets.
         int items = ((headSize | half) & 7) == 0 ? (headSize - half) / 8 : headSize - half;
-        LaunchRows(_kernels.Rope.Get(x.DType, y.DType), x.Rows, (long)heads * items, new RopeArgs
+        LaunchRows(_kernels.Rope.Get(x.DType, y.DType), x.Rows, (long)heads * items, Turning(x, cos, sin, positions, headSize, y) with { Sign = inverse ? -1 : 1 });
+    }
+
+    /// <inheritdoc/>
+    public override void AppendKeyValues(in KeyValueAppend a)
+    {
+        DType type = a.Query.DType;
+        if (a.Key.DType != type || a.Value.DType != type || a.Keys.DType != type || a.Values.DType != type)
         {
-            X = x.Address,
-            Cos = cos.Address,
-            Sin = sin.Address,
-            Positions = positions.Address,
-            Y = y.Address,
-            Rows = x.Rows,
-            Heads = heads,
-            HeadSize = headSize,
-            Half = half,
-            Sign = inverse ? -1 : 1,
+            base.AppendKeyValues(a);
+            return;
+        }
+        RopeArgs turn = Turning(a.Query, a.Cos, a.Sin, a.Positions, a.HeadSize, a.Query);
+        int each = ((a.HeadSize | turn.Half) & 7) == 0 ? 8 : 1;
+        long items = (a.Cos is null ? 0 : a.Query.Columns) + a.Key.Columns + a.Value.Columns;
+        LaunchRows(_kernels.Append.Get(type), a.Query.Rows, Divide(items, each), new AppendArgs
+        {
+            Turn = turn,
+            Key = a.Key.Address,
+            Value = a.Value.Address,
+            Rows = a.Rows.Address,
+            Keys = a.Keys.Address,
+            Values = a.Values.Address,
+            KeyHeads = a.Key.Columns / a.HeadSize,
         });
     }
+
+    private static RopeArgs Turning(Tensor x, Tensor? cos, Tensor? sin, Tensor positions, int headSize, Tensor y) => new()
+    {
+        X = x.Address,
+        Cos = cos?.Address ?? 0,
+        Sin = sin?.Address ?? 0,
+        Positions = positions.Address,
+        Y = y.Address,
+        Rows = x.Rows,
+        Heads = x.Columns / headSize,
+        HeadSize = headSize,
+        Half = cos?.Columns ?? 0,
+        Sign = 1,
+    };
 
     /// <inheritdoc/>
     public override void Dropout(Tensor x, float p, DropoutKey key, long rowOffset, Tensor y, bool accumulate = false)

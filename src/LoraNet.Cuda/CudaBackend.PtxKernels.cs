@@ -52,8 +52,42 @@ public sealed partial class CudaBackend
             L = p.Rank == 0 ? 0 : Cast(p.Right, (long)p.N * p.Rank, type, right, ref free),
             Ldl = p.Kind == MatMulKind.NT ? p.Rank : p.N,
             R = p.Rank,
+            ConstantB = p.ConstantB && b == 0,
         }, workspace);
         return true;
+    }
+
+    /// <summary>Launches products of one x as one kernel: one or two rows, every operand of one 16-bit type.</summary>
+    private bool MultiplyTogether(Tensor x, ReadOnlySpan<LinearPart> parts)
+    {
+        if (_generated is null || parts.Length > GemvSpec.MaxParts || x.DType is not (DType.BF16 or DType.F16)) return false;
+        Span<GemmArgs> products = new GemmArgs[parts.Length];
+        for (int i = 0; i < parts.Length; i++)
+        {
+            (Weight w, Tensor? bias, Tensor y) = parts[i];
+            DeviceWeight matrix = Device(w);
+            Operand addend = Copied(Operand.Of(bias), x.DType);
+            if (matrix.DType != x.DType || y.DType != x.DType || (addend.Exists && addend.Type != x.DType)) return false;
+            products[i] = new GemmArgs
+            {
+                Layout = GemmLayout.NT,
+                M = x.Rows,
+                N = w.Rows,
+                K = w.Columns,
+                In = GeneratedKernels.Type(x.DType),
+                Out = GeneratedKernels.Type(x.DType),
+                A = (ulong)x.Address,
+                Lda = w.Columns,
+                B = (ulong)matrix.Address,
+                Ldb = w.Columns,
+                C = (ulong)y.Address,
+                Ldc = w.Rows,
+                Bias = (ulong)addend.Address,
+                LdAddend = w.Rows,
+                ConstantB = IsRecording,
+            };
+        }
+        return _generated.TryMultiplyTogether(products);
     }
 
     /// <summary>The common type of two operands, or null when the plain kernel must mix them.</summary>

@@ -45,6 +45,7 @@ public sealed partial class CudaBackend : Backend
         ArgumentOutOfRangeException.ThrowIfNegative(options.DeviceIndex);
         CudaRuntime runtime = new(options.DeviceIndex);
         runtime.Device.ForcedArch = options.ForcedArch;
+        runtime.Device.Overlap = Environment.GetEnvironmentVariable("LORANET_CUDA_OVERLAP") != "0";
         DType computeType = options.ComputeType ?? (runtime.Device.Major >= 8 ? DType.BF16 : DType.F16);
         return new CudaBackend(runtime, computeType);
     }

@@ -48,9 +48,12 @@ public sealed class Arena : IDisposable
 
     /// <summary>A tensor like <paramref name="saved"/> with undefined contents: in the same memory when the caller holds the only
     /// reference to its elements, which are lost then.</summary>
-    internal Tensor TakeOver(Tensor saved) => saved.References == 1 && saved.Block is not null
+    internal Tensor TakeOver(Tensor saved) => IsSole(saved)
         ? View(saved, saved.Rows, saved.Columns)
         : Rent(saved.DType, saved.Rows, saved.Columns);
+
+    /// <summary>True when the caller, who holds a reference, is the only one who can see the elements: they may be overwritten.</summary>
+    public static bool IsSole(Tensor tensor) => tensor.References == 1 && tensor.Block is not null;
 
     /// <summary>The same elements under another shape; holds a reference to <paramref name="tensor"/>. Not tracked.</summary>
     public Tensor View(Tensor tensor, params ReadOnlySpan<int> shape)

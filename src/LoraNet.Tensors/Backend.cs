@@ -60,6 +60,12 @@ public abstract partial class Backend : IDisposable
     /// <summary>y[M,N] (+)= x[M,K] · w[N,K]ᵀ + bias[N] + lowRank.Left[M,R] · lowRank.Right[N,R]ᵀ.</summary>
     public abstract void Linear(Tensor x, Weight w, Tensor? bias, LowRank? lowRank, Tensor y, bool accumulate = false);
 
+    /// <summary>Several products of one x: every part's y = x · wᵀ + bias, as <see cref="Linear"/> computes it. One pass where a backend has it.</summary>
+    public virtual void LinearTogether(Tensor x, ReadOnlySpan<LinearPart> parts)
+    {
+        foreach (ref readonly LinearPart part in parts) Linear(x, part.W, part.Bias, null, part.Y);
+    }
+
     /// <summary>dx[M,K] (+)= dy[M,N] · w[N,K] + lowRank.Left[M,R] · lowRank.Right[R,K].</summary>
     public abstract void LinearBackwardInput(Tensor dy, Weight w, LowRank? lowRank, Tensor dx, bool accumulate = false);
 
@@ -98,6 +104,19 @@ public abstract partial class Backend : IDisposable
     /// y₁ = x₁·cos − x₂·sin, y₂ = x₂·cos + x₁·sin on the first R = 2·columns(cos) of D, the rest copied.
     /// cos, sin are [P, R/2] of the parameter type, positions [M] I32. <paramref name="inverse"/> negates sin (the backward). y may alias x.</summary>
     public abstract void Rope(Tensor x, Tensor cos, Tensor sin, Tensor positions, int headSize, bool inverse, Tensor y);
+
+    /// <summary>New tokens' keys and values go into a cache: q and k are turned in place (<see cref="Rope"/>) where there are tables, then
+    /// keys[rows[i]] = k[i] and values[rows[i]] = v[i]. The rows are distinct and hold zeros: a backend may add. One pass where a backend has it.</summary>
+    public virtual void AppendKeyValues(in KeyValueAppend append)
+    {
+        if (append.Cos is not null && append.Sin is not null)
+        {
+            Rope(append.Query, append.Cos, append.Sin, append.Positions, append.HeadSize, inverse: false, append.Query);
+            Rope(append.Key, append.Cos, append.Sin, append.Positions, append.HeadSize, inverse: false, append.Key);
+        }
+        ScatterAddRows(append.Key, append.Rows, append.Keys);
+        ScatterAddRows(append.Value, append.Rows, append.Values);
+    }
 
     /// <summary>o = softmax(cap(scale·q·kᵀ))·v over the visible keys, grouped-query; never forms the M×Mk matrix (Dao, 2023).
     /// A query without visible keys outputs 0.</summary>

@@ -19,6 +19,26 @@ public enum MatMulKind
 /// <param name="Right">B [N, R] in the forward, A [R, K] in the backward.</param>
 public readonly record struct LowRank(Tensor Left, Tensor Right);
 
+/// <summary>One of several products of the same input: y = x · wᵀ + bias.</summary>
+/// <param name="W">Frozen weight [N, K].</param>
+/// <param name="Bias">[N], or null.</param>
+/// <param name="Y">[M, N].</param>
+public readonly record struct LinearPart(Weight W, Tensor? Bias, Tensor Y);
+
+/// <summary>What <see cref="Backend.AppendKeyValues"/> needs.</summary>
+/// <param name="Query">[M, H·D]; turned in place.</param>
+/// <param name="Key">[M, Hkv·D]; turned in place.</param>
+/// <param name="Value">[M, Hkv·D].</param>
+/// <param name="Cos">Rotary table [P, R/2] of the parameter type, or null where nothing is turned.</param>
+/// <param name="Sin">As <paramref name="Cos"/>.</param>
+/// <param name="Positions">[M] I32, rows of the tables.</param>
+/// <param name="HeadSize">D.</param>
+/// <param name="Rows">[M] I32, distinct rows of the cache.</param>
+/// <param name="Keys">Cached keys [C, Hkv·D].</param>
+/// <param name="Values">Cached values [C, Hkv·D].</param>
+public readonly record struct KeyValueAppend(
+    Tensor Query, Tensor Key, Tensor Value, Tensor? Cos, Tensor? Sin, Tensor Positions, int HeadSize, Tensor Rows, Tensor Keys, Tensor Values);
+
 /// <summary>Pointwise non-linearities by their Hugging Face meaning.</summary>
 public enum Activation
 {

@@ -6,6 +6,23 @@ namespace LoraNet.Tests.Conformance;
 public abstract partial class BackendConformance
 {
     [Property]
+    public void AppendKeyValues(Size m, HeadShape heads, bool turned, bool partial, DataSeed seed)
+    {
+        using Case c = Start(seed);
+        int size = heads.HeadSize, half = partial ? c.Random.Next(size / 2 + 1) : size / 2, positions = m + 3, width = heads.KeyValueHeads * size, rows = m + 5;
+        Pair? cos = turned ? c.Parameter("cos", positions, half) : null, sin = turned ? c.Parameter("sin", positions, half) : null;
+        Pair place = c.Index("positions", [.. Enumerable.Range(0, m).Select(_ => c.Random.Next(positions))]);
+        int[] order = [.. Enumerable.Range(0, rows)];
+        c.Random.Shuffle(order);
+        Pair target = c.Index("rows", order[..(int)m]);
+        Pair q = c.Input("q", m, heads.Heads * size), k = c.Input("k", m, width), v = c.Input("v", m, width);
+        Pair keys = c.Input("keys", new float[rows * width], rows, width), values = c.Input("values", new float[rows * width], rows, width);
+        foreach (Pair written in (Pair[])[q, k, keys, values]) c.Overwrite(written);
+        c.Run(s => s.Backend.AppendKeyValues(new KeyValueAppend(
+            s[q], s[k], s[v], s.Optional(cos), s.Optional(sin), s[place], size, s[target], s[keys], s[values])));
+    }
+
+    [Property]
     public void Rope(Size m, HeadShape heads, bool inverse, bool alias, bool partial, DataSeed seed)
     {
         using Case c = Start(seed);

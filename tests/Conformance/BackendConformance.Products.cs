@@ -20,6 +20,22 @@ public abstract partial class BackendConformance
     }
 
     [Property]
+    public void LinearTogether(Size m, Size n, Size k, bool few, bool three, bool bias, Stored stored, DataSeed seed)
+    {
+        using Case c = Start(seed);
+        // One and two rows, in whole units of 16 bytes, are what generation asks for.
+        int rows = few ? 1 + c.Random.Next(2) : m, depth = few ? 8 * k : k;
+        Pair x = c.Input("x", rows, depth);
+        (WeightPair W, Pair? Bias, Pair Y)[] parts = new (WeightPair, Pair?, Pair)[three ? 3 : 2];
+        for (int i = 0; i < parts.Length; i++)
+        {
+            int width = Math.Max(0, n - 3 * i);
+            parts[i] = (c.Weight(stored, width, depth), bias ? c.Typed($"bias {i}", AnyType(c), c.Normal(width), width) : null, c.Output($"y {i}", [rows, width], floor: Math.Sqrt(depth + 1)));
+        }
+        c.Run(s => s.Backend.LinearTogether(s[x], [.. parts.Select(p => new LinearPart(s[p.W], s.Optional(p.Bias), s[p.Y]))]));
+    }
+
+    [Property]
     public void LinearBackwardInput(Size m, Size n, Size k, Size rank, bool lowRank, bool accumulate, Stored stored, DataSeed seed)
     {
         using Case c = Start(seed);

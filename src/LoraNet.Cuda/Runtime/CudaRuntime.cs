@@ -153,6 +153,7 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
         if (!_compilers.TryTake(out PtxCompiler? compiler)) compiler = new PtxCompiler(Device.Major >= 8);
         (string text, string entry) = compiler.Compile(method);
         _compilers.Add(compiler);
+        if (Device.Overlaps) text = KernelOverlap.Add(text);
         Bind();
         byte[] image = Encoding.ASCII.GetBytes(text + '\0'), name = Encoding.ASCII.GetBytes(entry + '\0'), log = new byte[8192];
         fixed (byte* i = image, n = name, l = log)
@@ -214,7 +215,7 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
                 void* parameter = p;
                 LaunchProfile? profile = LaunchProfile.Current;
                 profile?.Begin(_name);
-                int result = Native.cuLaunchKernel(function, (uint)gridX, (uint)gridY, 1, (uint)group, 1, 1, 0, runtime.Stream, &parameter, null);
+                int result = KernelOverlap.Launch(function, (uint)gridX, (uint)gridY, (uint)group, 0, runtime.Stream, &parameter, runtime.Device.Overlaps);
                 if (result != 0) CudaError.Check(result, _name);
                 profile?.End();
             }

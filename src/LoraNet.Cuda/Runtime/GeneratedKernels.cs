@@ -34,6 +34,21 @@ internal sealed class GeneratedKernels(CudaRuntime runtime)
         _products.Run(args, runtime.Stream, (ulong)workspace, WorkspaceBytes);
     }
 
+    /// <summary>Launches several products of the same A at once; false, with nothing done, when no kernel takes them together.</summary>
+    public bool TryMultiplyTogether(ReadOnlySpan<Ptx.Gemm.GemmArgs> parts)
+    {
+        _products ??= new GemmRunner(_cache);
+        if (_products.Together(parts, WorkspaceBytes) is not { } kernel) return false;
+        if (runtime.Mode == QueueMode.Rehearse)
+        {
+            _ = _cache.Prefetch(kernel);
+            return true;
+        }
+        runtime.Bind();
+        _products.Run(parts, kernel, runtime.Stream);
+        return true;
+    }
+
     /// <summary>Launches one pass of attention.</summary>
     public void Attend(IKernelSpec kernel, in Ptx.Attention.AttentionArgs args, nint tiles, int count)
     {

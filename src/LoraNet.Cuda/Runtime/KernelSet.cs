@@ -31,6 +31,7 @@ internal sealed class KernelSet(DeviceRuntime device)
     public readonly KernelFamily<ReduceArgs> RowSquares = new(device, ReduceKernels.RowSquares<StoredF32>);
     public readonly KernelFamily<DoraArgs> DoraNorm = new(device, DoraKernels.Norm);
     public readonly KernelFamily<RopeArgs> Rope = new(device, RopeKernels.Rotate<StoredF32, StoredF32>);
+    public readonly KernelFamily<AppendArgs> Append = new(device, RopeKernels.Append<StoredF32>);
     public readonly KernelFamily<DropoutArgs> Dropout = new(device, DropoutKernels.Apply<StoredF32, StoredF32>);
     public readonly KernelFamily<CrossEntropyArgs> CrossEntropy = new(device, LossKernels.CrossEntropy<StoredF32, StoredF32>);
     public readonly KernelFamily<OptimizerArgs> SquareSums = new(device, OptimizerKernels.SquareSums);

@@ -72,10 +72,14 @@ internal sealed class DecoderLayer
             Arena.Release(attention);
             h = Replace(h, sum);
         }
-        Tensor mlp = Mlp.Forward(tape, normed, context);
+        if (MlpPostNorm is null) h = Mlp.AddTo(tape, h, normed, context);
+        else
+        {
+            Tensor mlp = Mlp.Forward(tape, normed, context);
+            h = AddResidual(tape, h, Replace(mlp, MlpPostNorm.Forward(tape, mlp)));
+        }
         Arena.Release(normed);
-        if (MlpPostNorm is not null) mlp = Replace(mlp, MlpPostNorm.Forward(tape, mlp));
-        return AddResidual(tape, h, mlp);
+        return h;
     }
 
     private Tensor Attention(Tape tape, Tensor h, ForwardContext context, DecoderPass pass)
@@ -93,21 +97,20 @@ internal sealed class DecoderLayer
         }
         else
         {
-            q = Query!.Forward(tape, normed, context);
-            k = Key!.Forward(tape, normed, context);
-            v = Value!.Forward(tape, normed, context);
+            (q, k, v) = LinearModule.Forward(tape, normed, context, Query!, Key!, Value!);
         }
         Arena.Release(normed);
         if (QueryNorm is not null) q = Replace(q, QueryNorm.Forward(tape, q));
         if (KeyNorm is not null) k = Replace(k, KeyNorm.Forward(tape, k));
-        if (pass.Rope(Index) is { } table)
+        var table = pass.Rope(Index);
+        if (pass.Cache is null && table is not null)
         {
-            q = RopeOp.Forward(tape, q, table.Cos, table.Sin, pass.Positions, size);
-            k = RopeOp.Forward(tape, k, table.Cos, table.Sin, pass.Positions, size);
+            q = RopeOp.Forward(tape, q, table.Value.Cos, table.Value.Sin, pass.Positions, size);
+            k = RopeOp.Forward(tape, k, table.Value.Cos, table.Value.Sin, pass.Positions, size);
         }
         if (pass.Cache is { } cache)
         {
-            cache.Append(Index, k, v, pass.CacheRows!);
+            cache.Append(Index, q, k, v, table, pass.Positions, size, pass.CacheRows!);
             if (pass.ReadsCache)
             {
                 Arena.Release(k);
@@ -129,7 +132,8 @@ internal sealed class DecoderLayer
         return h;
     }
 
-    private static Tensor AddResidual(Tape tape, Tensor h, Tensor branch)
+    /// <summary>h + branch; takes over both references.</summary>
+    internal static Tensor AddResidual(Tape tape, Tensor h, Tensor branch)
     {
         Tensor sum = AddOp.Forward(tape, h, branch);
         Arena.Release(h);
@@ -149,6 +153,9 @@ internal interface IMlp
 {
     /// <summary>[rows, hidden] to [rows, hidden]; does not release its input.</summary>
     Tensor Forward(Tape tape, Tensor x, ForwardContext context);
+
+    /// <summary>h + the output for x; takes over the caller's reference to h, does not release x.</summary>
+    Tensor AddTo(Tape tape, Tensor h, Tensor x, ForwardContext context) => DecoderLayer.AddResidual(tape, h, Forward(tape, x, context));
 }
 
 /// <summary>down(act(gate(x)) ⊙ up(x)), with gate and up separate or fused side by side.</summary>
@@ -161,6 +168,18 @@ internal sealed class GatedMlp(Activation activation, LinearModule? gate, Linear
 
     public Tensor Forward(Tape tape, Tensor x, ForwardContext context)
     {
+        Tensor inner = Inner(tape, x, context);
+        return DecoderLayer.Replace(inner, down.Forward(tape, inner, context));
+    }
+
+    public Tensor AddTo(Tape tape, Tensor h, Tensor x, ForwardContext context)
+    {
+        Tensor inner = Inner(tape, x, context);
+        return DecoderLayer.Replace(inner, down.AddTo(tape, h, inner, context));
+    }
+
+    private Tensor Inner(Tape tape, Tensor x, ForwardContext context)
+    {
         Tensor g, u;
         if (fused is not null)
         {
@@ -172,13 +191,12 @@ internal sealed class GatedMlp(Activation activation, LinearModule? gate, Linear
         }
         else
         {
-            g = gate!.Forward(tape, x, context);
-            u = up!.Forward(tape, x, context);
+            (g, u, _) = LinearModule.Forward(tape, x, context, gate!, up!);
         }
         Tensor inner = GatedActivationOp.Forward(tape, activation, g, u);
         Arena.Release(g);
         Arena.Release(u);
-        return DecoderLayer.Replace(inner, down.Forward(tape, inner, context));
+        return inner;
     }
 }
 

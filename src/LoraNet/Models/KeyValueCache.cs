@@ -19,7 +19,7 @@ public sealed class KeyValueCache : IDisposable
         _values = new Tensor[layers];
         for (int i = 0; i < layers; i++)
         {
-            // Rows are written once by adding to zero.
+            // Rows are written once; backends may add to zero.
             backend.Zero(_keys[i] = backend.Create(backend.ComputeType, checked(sequences * capacity), width));
             backend.Zero(_values[i] = backend.Create(backend.ComputeType, checked(sequences * capacity), width));
         }
@@ -53,12 +53,9 @@ public sealed class KeyValueCache : IDisposable
         return repeats;
     }
 
-    /// <summary>Stores new rows.</summary>
-    internal void Append(int layer, Tensor k, Tensor v, Tensor rows)
-    {
-        _backend.ScatterAddRows(k, rows, _keys[layer]);
-        _backend.ScatterAddRows(v, rows, _values[layer]);
-    }
+    /// <summary>Turns new queries and keys in place, where there are tables, and stores keys and values.</summary>
+    internal void Append(int layer, Tensor q, Tensor k, Tensor v, (Tensor Cos, Tensor Sin)? tables, Tensor positions, int headSize, Tensor rows) =>
+        _backend.AppendKeyValues(new KeyValueAppend(q, k, v, tables?.Cos, tables?.Sin, positions, headSize, rows, _keys[layer], _values[layer]));
 
     /// <summary>All keys and values of a layer.</summary>
     internal (Tensor Keys, Tensor Values) Layer(int layer) => (_keys[layer], _values[layer]);

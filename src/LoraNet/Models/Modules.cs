@@ -67,6 +67,30 @@ public sealed class LinearModule : Module
         return y;
     }
 
+    /// <summary>Two or three layers over the same input: one pass over it where all of them are only a frozen product.</summary>
+    internal static (Tensor First, Tensor Second, Tensor Third) Forward(Tape tape, Tensor x, ForwardContext context, LinearModule first, LinearModule second, LinearModule? third = null)
+    {
+        if (tape.Recording || context.Observer is not null || !first.IsPlain || !second.IsPlain || third is { IsPlain: false })
+            return (first.Forward(tape, x, context), second.Forward(tape, x, context), third?.Forward(tape, x, context)!);
+        Tensor a = tape.Rent(x.Rows, first.Out), b = tape.Rent(x.Rows, second.Out), c = third is null ? null! : tape.Rent(x.Rows, third.Out);
+        LinearPart one = Part(first, a), two = Part(second, b);
+        if (third is null) tape.Backend.LinearTogether(x, [one, two]);
+        else tape.Backend.LinearTogether(x, [one, two, Part(third, c)]);
+        return (a, b, c);
+
+        static LinearPart Part(LinearModule linear, Tensor y) => new(linear.Weight.Weight!, linear.Bias?.Vector, y);
+    }
+
+    /// <summary>h + the layer's output for x, in place where nothing is recorded and nobody else holds h. Takes over the caller's reference to h.</summary>
+    internal Tensor AddTo(Tape tape, Tensor h, Tensor x, ForwardContext context)
+    {
+        if (tape.Recording || context.Observer is not null || !IsPlain || !Arena.IsSole(h)) return DecoderLayer.AddResidual(tape, h, Forward(tape, x, context));
+        tape.Backend.Linear(x, Weight.Weight!, Bias?.Vector, null, h, accumulate: true);
+        return h;
+    }
+
+    private bool IsPlain => Active.Count == 0 && Methods.Count == 0 && Weight.Override is null && !WideOutput;
+
     private Tensor ForwardLora(Tape tape, Tensor x, ForwardContext context)
     {
         if (Weight.Override is not null) return DenseLinearOp.Forward(tape, x, Weight.Override.Value, Bias?.Vector);

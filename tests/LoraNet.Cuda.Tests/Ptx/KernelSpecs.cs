@@ -20,12 +20,15 @@ internal static class KernelSpecs
             }
             yield return (arch, new GemmReduceSpec(arch, new(half, half, true, true, false)));
             yield return (arch, new GemvSpec(arch, 2, true, new(half, half, true, true, false)));
+            yield return (arch, new GemvSpec(arch, 1, false, new(half, half, true, false, false)) { Parts = 3 });
             foreach (AttentionPass pass in Enum.GetValues<AttentionPass>())
                 foreach (int d in (int[])[64, 96, 128])
                     yield return (arch, new AttentionMmaSpec(arch, pass, half, d, d == 96, d == 96));
         }
         foreach (AttentionPass pass in Enum.GetValues<AttentionPass>())
             foreach (int d in (int[])[64, 128]) yield return (PtxArch.Sm90a, new AttentionWgmmaSpec(pass, PtxType.BF16, d));
+        yield return (PtxArch.Sm90a, new GemvSpec(PtxArch.Sm90a, 2, true, new(PtxType.BF16, PtxType.BF16, false, true, false)) { Early = true });
+        yield return (PtxArch.Sm90a, new GemvSpec(PtxArch.Sm90a, 1, false, new(PtxType.F16, PtxType.F16, false, false, false)) { Parts = 2, Early = true });
         foreach (GemmLayout layout in Enum.GetValues<GemmLayout>())
         {
             yield return (PtxArch.Sm90a, new GemmWgmmaSpec(layout, 256, layout == GemmLayout.TN ? 0 : 1, true, new(PtxType.BF16, PtxType.BF16, true, true, false)));

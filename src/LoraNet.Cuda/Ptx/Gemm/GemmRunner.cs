@@ -16,6 +16,7 @@ internal sealed class GemmRunner(PtxModuleCache cache)
         GemmArgs key = args with { A = Kind(args.A), B = Kind(args.B), C = Kind(args.C), P = Kind(args.P), L = Kind(args.L), Bias = Kind(args.Bias), Addend = Kind(args.Addend), Alpha = 1 };
         if (_plans.TryGetValue((key, workspaceBytes), out GemmPlan plan)) return plan;
         plan = GemmPlanner.Plan(key, _arch, cache.Device.Multiprocessors, workspaceBytes);
+        if (args.ConstantB && cache.Device.Overlaps && plan.Kernel is GemvSpec gemv) plan = plan with { Kernel = gemv with { Early = true } };
         _plans[(key, workspaceBytes)] = plan;
         return plan;
 
@@ -52,14 +53,7 @@ internal sealed class GemmRunner(PtxModuleCache cache)
         }
         else
         {
-            k.Add(args.A);
-            k.Add(args.B);
-            k.Add(args.P);
-            k.Add(args.L);
-            k.Add(args.Lda);
-            k.Add(args.Ldb);
-            k.Add(args.Ldp);
-            k.Add(args.Ldl);
+            AddPlain(ref k, args);
             AddCommon(ref k, args, plan, split ? workspace : args.C);
             kernel.Launch(stream, tiles, plan.Splits, ref k);
         }
@@ -79,7 +73,47 @@ internal sealed class GemmRunner(PtxModuleCache cache)
         cache.Get(plan.Reduce).Launch(stream, Ceil(checked(args.M * args.N), GemmReduceSpec.Threads), 1, ref r);
     }
 
+    /// <summary>The one kernel for several products of the same A, or null when each needs its own.</summary>
+    public GemvSpec? Together(ReadOnlySpan<GemmArgs> parts, long workspaceBytes)
+    {
+        if (parts.Length is < 2 or > GemvSpec.MaxParts || Plan(parts[0], workspaceBytes).Kernel is not GemvSpec { LowRank: false, Epilogue.Addend: false } first) return null;
+        foreach (ref readonly GemmArgs part in parts[1..])
+            if (part.A != parts[0].A || part.K != parts[0].K || part.Alpha != parts[0].Alpha || part.Ldc != part.N || Plan(part, workspaceBytes).Kernel is not GemvSpec other || other != first) return null;
+        return first with { Parts = parts.Length };
+    }
+
+    /// <summary>Launches several products of the same A with the kernel that <see cref="Together"/> gave.</summary>
+    public void Run(ReadOnlySpan<GemmArgs> parts, GemvSpec kernel, nint stream)
+    {
+        GemmArgs first = parts[0];
+        KernelArgs k = default;
+        AddPlain(ref k, first);
+        AddCommon(ref k, first, default, first.C);
+        int blocks = Ceil(first.N, GemvSpec.Columns);
+        foreach (ref readonly GemmArgs part in parts[1..])
+        {
+            k.Add(part.B);
+            k.Add(part.C);
+            k.Add(part.Bias);
+            k.Add(part.N);
+            blocks += Ceil(part.N, GemvSpec.Columns);
+        }
+        cache.Get(kernel).Launch(stream, blocks, 1, ref k);
+    }
+
     private static int Ceil(int a, int b) => (a + b - 1) / b;
+
+    private static void AddPlain(ref KernelArgs k, in GemmArgs args)
+    {
+        k.Add(args.A);
+        k.Add(args.B);
+        k.Add(args.P);
+        k.Add(args.L);
+        k.Add(args.Lda);
+        k.Add(args.Ldb);
+        k.Add(args.Ldp);
+        k.Add(args.Ldl);
+    }
 
     private static void AddCommon(ref KernelArgs k, in GemmArgs args, in GemmPlan plan, ulong c)
     {
