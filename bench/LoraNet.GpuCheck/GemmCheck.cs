@@ -42,7 +42,7 @@ internal static class GemmCheck
                     foreach (int blocks in (int[])[1, 2])
                         runs.Add((c0, e => new GemmFewRowsSpec(PtxArch.Sm80, c0.M > 8, blocks, c0.R > 0, e), c0.M, 8 * blocks, 1 << 20, 1, $"few {blocks}"));
                 if (layout == GemmLayout.NT && c0.M <= 2)
-                    runs.Add((c0, e => new GemvSpec(PtxArch.Sm80, c0.M, c0.R > 0, e), c0.M, GemvSpec.Columns, 1 << 20, 1, "gemv"));
+                    runs.Add((c0, e => new GemvSpec(PtxArch.Sm80, c0.M, c0.R > 0, e).For(c0.N, c0.K, 132), c0.M, c0.N, 1 << 20, 1, "gemv"));
                 if (c0.In == hf && c0.N % 8 == 0)
                     foreach ((int tm, int tn) in ((int, int)[])[(128, 128), (64, 128), (64, 64)])
                         runs.Add((c0, e => new GemmMmaSpec(PtxArch.Sm75, layout, tm, tn, c0.R > 0, e), tm, tn, 32, tn == 64 ? 3 : 1, $"mma75 {tm}x{tn}"));

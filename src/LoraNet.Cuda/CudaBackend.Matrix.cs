@@ -21,7 +21,7 @@ public sealed partial class CudaBackend
             Right = Operand.Of(lowRank?.Right),
             Bias = Operand.Of(bias),
             Accumulate = accumulate,
-            ConstantB = IsRecording,
+            ConstantB = WeightsRest,
         });
     }
 

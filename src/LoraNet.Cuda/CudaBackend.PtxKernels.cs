@@ -84,7 +84,7 @@ public sealed partial class CudaBackend
                 Ldc = w.Rows,
                 Bias = (ulong)addend.Address,
                 LdAddend = w.Rows,
-                ConstantB = IsRecording,
+                ConstantB = WeightsRest,
             };
         }
         return _generated.TryMultiplyTogether(products);

@@ -17,6 +17,9 @@ internal static unsafe class KernelOverlap
     /// those loads may be moved before the wait.</summary>
     public const string Wait = "griddepcontrol.wait;";
 
+    [ThreadStatic]
+    private static bool t_on;
+
     // CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION.
     private const int AttributeId = 6;
 
@@ -42,10 +45,26 @@ internal static unsafe class KernelOverlap
         int LineEnd(int from) => text.AsSpan(from).IndexOfAny('\r', '\n') is var length and >= 0 ? from + length : text.Length;
     }
 
-    /// <summary>Queues a kernel; <paramref name="overlap"/> when its text waits for earlier ones.</summary>
-    public static int Launch(nint function, uint gridX, uint gridY, uint threads, uint sharedBytes, nint stream, void** parameters, bool overlap)
+    /// <summary>Runs <paramref name="body"/>, whose launches on this thread overlap if <paramref name="on"/>. Only for short kernels: long ones lose
+    /// more by the next one's blocks waiting in their midst than they gain (docs/gpu-kernels.md).</summary>
+    public static void While(bool on, Action body)
     {
-        if (!overlap) return Native.cuLaunchKernel(function, gridX, gridY, 1, threads, 1, 1, sharedBytes, stream, parameters, null);
+        bool before = t_on;
+        t_on = on;
+        try
+        {
+            body();
+        }
+        finally
+        {
+            t_on = before;
+        }
+    }
+
+    /// <summary>Queues a kernel; <paramref name="waits"/> when its text waits for earlier ones, so that it may overlap.</summary>
+    public static int Launch(nint function, uint gridX, uint gridY, uint threads, uint sharedBytes, nint stream, void** parameters, bool waits)
+    {
+        if (!waits || !t_on) return Native.cuLaunchKernel(function, gridX, gridY, 1, threads, 1, 1, sharedBytes, stream, parameters, null);
         Native.LaunchAttribute attribute = new() { Id = AttributeId, Value = 1 };
         Native.LaunchConfig config = new()
         {

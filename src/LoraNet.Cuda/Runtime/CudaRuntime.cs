@@ -138,10 +138,10 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
         CudaError.Check(Native.cuStreamSynchronize(Stream), "a queued kernel or copy");
     }
 
-    public override RecordedLaunches Record(Action body)
+    public override RecordedLaunches Record(Action body, bool overlap)
     {
         Bind();
-        return new Recording(CudaGraph.Capture(Stream, () => In(QueueMode.Record, body)), this);
+        return new Recording(CudaGraph.Capture(Stream, () => In(QueueMode.Record, () => KernelOverlap.While(overlap, body))), this);
     }
 
     public override CompiledKernel<TArgs> Compile<TArgs>(MethodInfo method) => new CudaKernel<TArgs>(this, method);

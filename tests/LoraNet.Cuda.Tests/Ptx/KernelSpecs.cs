@@ -19,7 +19,7 @@ internal static class KernelSpecs
                 yield return (arch, new GemmMmaSpec(arch, layout, 64, 64, false, new(half, PtxType.F32, false, true, true)));
             }
             yield return (arch, new GemmReduceSpec(arch, new(half, half, true, true, false)));
-            yield return (arch, new GemvSpec(arch, 2, true, new(half, half, true, true, false)));
+            yield return (arch, new GemvSpec(arch, 2, true, new(half, half, true, true, false)).For(1000, 576, 40));
             yield return (arch, new GemvSpec(arch, 1, false, new(half, half, true, false, false)) { Parts = 3 });
             foreach (AttentionPass pass in Enum.GetValues<AttentionPass>())
                 foreach (int d in (int[])[64, 96, 128])

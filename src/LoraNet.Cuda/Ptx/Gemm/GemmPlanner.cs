@@ -22,7 +22,8 @@ internal static class GemmPlanner
         GemmEpilogue epilogue = new(args.In, args.Out, args.Bias != 0, args.Addend != 0, false);
         if (FewRows(args, arch))
         {
-            if (args.M <= GemvSpec.MaxRows) return new(new GemvSpec(arch, args.M, args.R > 0, epilogue), null, args.M, GemvSpec.Columns, 1, 0, 1);
+            if (args.M <= GemvSpec.MaxRows && (args.R <= GemvSpec.MaxRank || args.In == PtxType.BF16 && !arch.IsAmpere()))
+                return new(new GemvSpec(arch, args.M, args.R > 0, epilogue).For(args.N, args.K, multiprocessors), null, args.M, args.N, 1, 0, 1);
             int blocks = args.N >= 16384 ? 2 : 1; // wide matrices: fewer blocks read x again
             return new(new GemmFewRowsSpec(arch, args.M > 8, blocks, args.R > 0, epilogue), null, args.M, 8 * blocks, 1, 0, 1);
         }

@@ -55,7 +55,7 @@ internal sealed class GemmRunner(PtxModuleCache cache)
         {
             AddPlain(ref k, args);
             AddCommon(ref k, args, plan, split ? workspace : args.C);
-            kernel.Launch(stream, tiles, plan.Splits, ref k);
+            kernel.Launch(stream, plan.Kernel is GemvSpec gemv ? gemv.Blocks(args.N, cache.Device.Multiprocessors) : tiles, plan.Splits, ref k);
         }
         if (plan.Reduce is null) return;
         KernelArgs r = default;
@@ -77,9 +77,14 @@ internal sealed class GemmRunner(PtxModuleCache cache)
     public GemvSpec? Together(ReadOnlySpan<GemmArgs> parts, long workspaceBytes)
     {
         if (parts.Length is < 2 or > GemvSpec.MaxParts || Plan(parts[0], workspaceBytes).Kernel is not GemvSpec { LowRank: false, Epilogue.Addend: false } first) return null;
+        int rows = parts[0].N;
         foreach (ref readonly GemmArgs part in parts[1..])
-            if (part.A != parts[0].A || part.K != parts[0].K || part.Alpha != parts[0].Alpha || part.Ldc != part.N || Plan(part, workspaceBytes).Kernel is not GemvSpec other || other != first) return null;
-        return first with { Parts = parts.Length };
+        {
+            if (part.A != parts[0].A || part.K != parts[0].K || part.Alpha != parts[0].Alpha || part.Ldc != part.N || Plan(part, workspaceBytes).Kernel is not GemvSpec other) return null;
+            if (other.Epilogue != first.Epilogue || other.Early != first.Early || other.LowRank) return null;
+            rows += part.N;
+        }
+        return (first with { Parts = parts.Length }).For(rows, parts[0].K, cache.Device.Multiprocessors);
     }
 
     /// <summary>Launches several products of the same A with the kernel that <see cref="Together"/> gave.</summary>
@@ -89,16 +94,16 @@ internal sealed class GemmRunner(PtxModuleCache cache)
         KernelArgs k = default;
         AddPlain(ref k, first);
         AddCommon(ref k, first, default, first.C);
-        int blocks = Ceil(first.N, GemvSpec.Columns);
+        int rows = first.N;
         foreach (ref readonly GemmArgs part in parts[1..])
         {
             k.Add(part.B);
             k.Add(part.C);
             k.Add(part.Bias);
             k.Add(part.N);
-            blocks += Ceil(part.N, GemvSpec.Columns);
+            rows += part.N;
         }
-        cache.Get(kernel).Launch(stream, blocks, 1, ref k);
+        cache.Get(kernel).Launch(stream, kernel.Blocks(rows, cache.Device.Multiprocessors), 1, ref k);
     }
 
     private static int Ceil(int a, int b) => (a + b - 1) / b;

@@ -4,38 +4,90 @@ namespace LoraNet.Cuda.Ptx.Gemm;
 
 /// <summary>
 /// y[M,N] = alpha * (x[M,K] W[N,K]ᵀ + P[M,R] L[N,R]ᵀ) + bias + addend for one or two rows: decoding, bound by reading W once.
-/// A block owns <see cref="Columns"/> rows of W; its four warps share K in 16-byte units, each lane keeping M x Columns sums, reduced at the end in a fixed order.
-/// Several matrices with the same x (query, key and value; gate and up) are one launch, their blocks one after the other.
+/// As many blocks as the card holds stay for the whole product. <see cref="Slices"/> warps share the K of a row of W, each lane a few units of
+/// 16 bytes, and keep their part of x in registers; as soon as a unit is used, that of the warp's next row is asked for, so that the memory
+/// never waits. Sums over lanes and then over warps are added in a fixed order.
+/// Several matrices with the same x (query, key and value; gate and up) are one launch, their rows one after the other.
 /// Needs K, R and the pitches of x, W, P, L in units of 8 elements.
 /// </summary>
 /// <param name="Arch">Target.</param>
 /// <param name="M">Rows, 1 or 2 (more rows: <see cref="GemmFewRowsSpec"/>).</param>
-/// <param name="LowRank">Whether a second product is added (one matrix only).</param>
+/// <param name="LowRank">Whether a second product is added, of rank at most <see cref="MaxRank"/> (one matrix only).</param>
 /// <param name="Epilogue">What happens to the sums.</param>
 internal sealed record GemvSpec(PtxArch Arch, int M, bool LowRank, GemmEpilogue Epilogue) : IKernelSpec
 {
-    /// <summary>Matrices, 1 to <see cref="MaxParts"/>; those after the first have own W, C, bias and N.</summary>
-    public int Parts { get; init; } = 1;
-
-    /// <summary>Whether the first steps' weights are fetched before earlier kernels are complete (<see cref="KernelOverlap"/>): no kernel may
-    /// have written them.</summary>
-    public bool Early { get; init; }
+    /// <summary>Most rows of x: beyond it the FMAs would cost more than the reads.</summary>
+    public const int MaxRows = 2;
 
     /// <summary>Most matrices of a launch.</summary>
     public const int MaxParts = 3;
 
-    /// <summary>Most rows of x: beyond it the FMAs would cost more than the reads.</summary>
-    public const int MaxRows = 2;
+    /// <summary>Largest rank: a unit of 8 for each lane.</summary>
+    public const int MaxRank = 32 * Unit;
 
-    /// <summary>Rows of W that one block reads.</summary>
-    public const int Columns = 4;
+    /// <summary>Blocks that share a multiprocessor.</summary>
+    public const int BlocksPerMultiprocessor = 2;
 
-    private const int Warps = 4;
+    /// <summary>Most rows of W for one warp: the sums wait in shared memory for the end.</summary>
+    public const int MaxTurns = 64;
+
+    /// <summary>Warps of a block.</summary>
+    public const int Warps = 8;
+
+    // Elements of a 16-byte unit.
+    private const int Unit = 8;
+
+    /// <summary>Matrices, 1 to <see cref="MaxParts"/>; those after the first have own W, C, bias and N.</summary>
+    public int Parts { get; init; } = 1;
+
+    /// <summary>Warps that share a row of W: 1, 2, 4 or 8.</summary>
+    public int Slices { get; init; } = 1;
+
+    /// <summary>16-byte units of W that a lane has under way.</summary>
+    public int Units { get; init; } = 8;
+
+    /// <summary>Times that all slices move along K; x stays in registers when it is once.</summary>
+    public int Chunks { get; init; } = 1;
+
+    /// <summary>Whether W is fetched before earlier kernels are complete (<see cref="KernelOverlap"/>), the first rows into registers and the
+    /// next few into the level-2 cache: no kernel may have written it.</summary>
+    public bool Early { get; init; }
+
+    /// <summary>Rows of a warp that <see cref="Early"/> fetches into the level-2 cache.</summary>
+    public const int RowsAhead = 3;
+
+    /// <summary>The shape for a product.</summary>
+    /// <param name="n">Rows of W, of all parts together.</param>
+    /// <param name="k">Columns of W.</param>
+    /// <param name="multiprocessors">Multiprocessors of the card.</param>
+    public GemvSpec For(int n, int k, int multiprocessors)
+    {
+        int most = M == 1 ? 8 : 4, warps = multiprocessors * BlocksPerMultiprocessor * Warps, best = Warps;
+        double bestTime = double.PositiveInfinity;
+        for (int slices = 1; slices <= Warps; slices *= 2)
+        {
+            // A warp's rounds times the share of a row that it reads in each.
+            int units = Ceil(k, slices * 32 * Unit), groups = warps / slices;
+            if (units > most && slices < Warps) continue;
+            double time = (double)Ceil(n, groups) * units;
+            if (time >= bestTime) continue;
+            (bestTime, best) = (time, slices);
+        }
+        int all = Ceil(k, best * 32 * Unit), chunks = Ceil(all, most);
+        return this with { Slices = best, Chunks = chunks, Units = Ceil(all, chunks) };
+    }
+
+    /// <summary>Blocks to launch for <paramref name="n"/> rows of W.</summary>
+    public int Blocks(int n, int multiprocessors)
+    {
+        int groups = Warps / Slices;
+        return Math.Max(Math.Min(multiprocessors * BlocksPerMultiprocessor, Ceil(n, groups)), Ceil(n, groups * MaxTurns));
+    }
 
     /// <inheritdoc/>
     public PtxKernelText Build()
     {
-        PtxWriter k = new(Arch, $"gemv{(Parts > 1 ? $"{Parts}" : "")}_m{M}{(LowRank ? "_lr" : "")}_{Epilogue.Tag}{(Early ? "_early" : "")}", Warps * 32);
+        PtxWriter k = new(Arch, $"gemv{(Parts > 1 ? $"{Parts}" : "")}_m{M}_s{Slices}u{Units}{(Chunks > 1 ? $"c{Chunks}" : "")}{(LowRank ? "_lr" : "")}_{Epilogue.Tag}{(Early ? "_early" : "")}", Warps * 32, BlocksPerMultiprocessor);
         k.Param("u64", "A B P L");
         k.Param("u32", "lda ldb ldp ldl");
         GemmEpilogue.Parameters(k);
@@ -45,86 +97,156 @@ internal sealed record GemvSpec(PtxArch Arch, int M, bool LowRank, GemmEpilogue 
             k.Param("u32", $"N{i}");
         }
         k.LoadParameters();
-        k.Reg("b32", "tid lane warp n0 kk x y sb row col klim slot");
-        k.Reg("b64", "at");
-        k.Reg("pred", "p ok");
+        k.Reg("b32", "tid lane warp sb slice group blocks step rid next rows kk x y turn row col slot");
+        k.Reg("b64", "at base wp wn");
+        k.Reg("pred", "p ok more later");
         k.Reg("f32", "v w");
         if (Early) k.L(KernelOverlap.Release);
-        k.L("mov.u32 tid, %tid.x; and.b32 lane, tid, 31; shr.u32 warp, tid, 5; mov.u32 sb, smem; mov.u32 n0, %ctaid.x;");
-        ChoosePart(k);
-        k.L($"mul.lo.u32 n0, n0, {Columns};");
-        string[] acc = k.Regs("f32", "acc", M * Columns);
-        foreach (string a in acc) k.L($"mov.f32 {a}, 0f00000000;");
-        Product(k, acc, "A", "B", "lda", "ldb", "K", 2, Early);
-        if (LowRank) Product(k, acc, "P", "L", "ldp", "ldl", "R", 1, false);
-
-        // Lanes, then warps, in a fixed order.
-        k.Reg("b32", "si so");
-        k.L("setp.eq.u32 p, lane, 0;");
-        for (int i = 0; i < acc.Length; i++)
-        {
-            foreach (int step in (int[])[16, 8, 4, 2, 1]) k.L($"mov.b32 si, {acc[i]}; shfl.sync.bfly.b32 so, si, {step}, 31, 0xffffffff; mov.b32 v, so; add.f32 {acc[i]}, {acc[i]}, v;");
-            k.L($"mad.lo.u32 slot, warp, {4 * acc.Length}, sb; @p st.shared.f32 [slot+{4 * i}], {acc[i]};");
-        }
-        k.L($"bar.sync 0; setp.ge.u32 p, tid, {acc.Length}; @p ret; mad.lo.u32 slot, tid, 4, sb; mov.f32 v, 0f00000000;");
-        for (int w = 0; w < Warps; w++) k.L($"ld.shared.f32 w, [slot+{4 * acc.Length * w}]; add.f32 v, v, w;");
-        k.L($"div.u32 row, tid, {Columns}; mul.lo.u32 x, row, {Columns}; sub.u32 col, tid, x; add.u32 col, col, n0; setp.lt.u32 ok, col, N;");
-        Epilogue.StoreElement(k, "v", "row", "col", "ok");
-        return k.Build(Warps * acc.Length * 4);
+        int shift = System.Numerics.BitOperations.Log2((uint)Slices);
+        k.L($"mov.u32 tid, %tid.x; and.b32 lane, tid, 31; shr.u32 warp, tid, 5; shfl.sync.idx.b32 warp, warp, 0, 31, 0xffffffff; mov.u32 sb, smem; and.b32 slice, warp, {Slices - 1}; shr.u32 group, warp, {shift};");
+        k.L($"mov.u32 blocks, %nctaid.x; mov.u32 rid, %ctaid.x; mad.lo.u32 rid, group, blocks, rid; mul.lo.u32 step, blocks, {Warps / Slices}; mov.b32 rows, N;");
+        for (int i = 1; i < Parts; i++) k.L($"add.u32 rows, rows, N{i};");
+        k.L($"mad.lo.u32 kk, slice, {32 * Unit * Units}, 0; mad.lo.u32 kk, lane, {Unit}, kk; mov.b32 turn, 0;");
+        Pointer(k, "wp", "rid");
+        k.L("setp.lt.u32 more, rid, rows;");
+        string[][] wv = [.. Enumerable.Range(0, Units).Select(u => k.Regs("b32", $"wv{u}_", 4))];
+        string[][][] xv = [.. Enumerable.Range(0, M).Select(m => (string[][])[.. Enumerable.Range(0, Units).Select(u => k.Regs("b32", $"xv{m}_{u}_", 4))])];
+        for (int u = 0; u < Units; u++) LoadWeights(k, wv[u], "wp", 0, u);
+        if (Early) Ahead(k);
+        if (Early) k.L(KernelOverlap.Wait);
+        if (Chunks == 1) LoadInput(k, xv, 0);
+        string[][] pv = LowRank ? [.. Enumerable.Range(0, M).Select(m => k.Regs("b32", $"pv{m}_", 4))] : [];
+        for (int m = 0; m < pv.Length; m++)
+            k.L($"mul.lo.u32 x, lane, {Unit}; setp.lt.u32 ok, x, R; setp.eq.and.u32 ok, slice, 0, ok; mov.u32 y, {m}; mad.lo.u32 y, y, ldp, x; mad.wide.u32 at, y, 2, P; {Zero(pv[m])}@ok ld.global.v4.b32 {PtxWriter.Vec(pv[m])}, [at];");
+        Rows(k, wv, xv, pv);
+        Finish(k);
+        return k.Build(Warps * MaxTurns * M * 4);
     }
 
-    /// <summary>The block's matrix: after those of part i, n0 counts blocks from the first of part i + 1.</summary>
-    private void ChoosePart(PtxWriter k)
+    /// <summary>All rows of this warp; each leaves its sums in shared memory.</summary>
+    private void Rows(PtxWriter k, string[][] wv, string[][][] xv, string[][] pv)
     {
-        if (Parts == 1) return;
-        k.Reg("pred", "later");
+        const int Chains = 4;
+        string[] xf = k.Regs("f32", "xf", Unit), wf = k.Regs("f32", "wf", Unit), lv = LowRank ? k.Regs("b32", "lv", 4) : [];
+        string[][] acc = [.. Enumerable.Range(0, M).Select(m => k.Regs("f32", $"acc{m}_", Chains))];
+        k.Reg("b32", "si so");
+        k.L("NEXT: setp.ge.u32 p, rid, rows; @p bra DONE; add.u32 next, rid, step;");
+        Pointer(k, "wn", "next");
+        if (LowRank) k.L($"mul.lo.u32 x, lane, {Unit}; setp.lt.u32 ok, x, R; setp.eq.and.u32 ok, slice, 0, ok; mul.wide.u32 at, rid, ldl; cvt.u64.u32 base, x; add.u64 at, at, base; mad.lo.u64 at, at, 2, L; {Zero(lv)}@ok ld.global.v4.b32 {PtxWriter.Vec(lv)}, [at];");
+        foreach (string a in acc.SelectMany(static a => a)) k.L($"mov.f32 {a}, 0f00000000;");
+        for (int chunk = 0; chunk < Chunks; chunk++)
+        {
+            bool last = chunk == Chunks - 1;
+            if (Chunks > 1) LoadInput(k, xv, chunk);
+            k.L(last ? "setp.lt.u32 more, next, rows;" : "setp.lt.u32 more, rid, rows;");
+            for (int u = 0; u < Units; u++)
+            {
+                for (int i = 0; i < 4; i++) k.Unpack(Epilogue.In, wv[u][i], wf[2 * i], wf[2 * i + 1]);
+                LoadWeights(k, wv[u], last ? "wn" : "wp", last ? 0 : chunk + 1, u);
+                Add(xv.Select(x => x[u]));
+            }
+        }
+        if (LowRank)
+        {
+            for (int i = 0; i < 4; i++) k.Unpack(Epilogue.In, lv[i], wf[2 * i], wf[2 * i + 1]);
+            Add(pv);
+        }
+        k.L($"mad.lo.u32 slot, warp, {MaxTurns}, turn; mad.lo.u32 slot, slot, {4 * M}, sb; setp.eq.u32 p, lane, 0;");
+        for (int m = 0; m < M; m++)
+        {
+            k.L($"add.f32 v, {acc[m][0]}, {acc[m][1]}; add.f32 w, {acc[m][2]}, {acc[m][3]}; add.f32 v, v, w;");
+            foreach (int lanes in (int[])[16, 8, 4, 2, 1]) k.L($"mov.b32 si, v; shfl.sync.bfly.b32 so, si, {lanes}, 31, 0xffffffff; mov.b32 w, so; add.f32 v, v, w;");
+            k.L($"@p st.shared.f32 [slot+{4 * m}], v;");
+        }
+        k.L("mov.b32 rid, next; mov.b64 wp, wn; add.u32 turn, turn, 1; bra NEXT;\nDONE:");
+
+        void Add(IEnumerable<string[]> inputs)
+        {
+            foreach ((int m, string[] input) in inputs.Index())
+            {
+                for (int i = 0; i < 4; i++) k.Unpack(Epilogue.In, input[i], xf[2 * i], xf[2 * i + 1]);
+                for (int i = 0; i < Unit; i++) k.L($"fma.rn.f32 {acc[m][i % Chains]}, {xf[i]}, {wf[i]}, {acc[m][i % Chains]};");
+            }
+        }
+    }
+
+    /// <summary>One thread a result: adds the slices and stores.</summary>
+    private void Finish(PtxWriter k)
+    {
+        // results of the block: row rid = (turn * groups + group) * blocks + block for every turn and group
+        int groups = Warps / Slices;
+        if (Parts > 1)
+        {
+            k.Reg("b64", "C0 bias0");
+            k.Reg("b32", "N0 ldc0");
+            k.L("mov.b64 C0, C; mov.b64 bias0, bias; mov.b32 N0, N; mov.b32 ldc0, ldc;");
+        }
+        k.Reg("b32", "index");
+        k.L("bar.sync 0; mov.b32 index, tid;");
+        k.L($"OUT: div.u32 x, index, {M}; mul.lo.u32 row, x, {M}; sub.u32 row, index, row; div.u32 turn, x, {groups}; mul.lo.u32 group, turn, {groups}; sub.u32 group, x, group;");
+        k.L("mov.u32 col, %ctaid.x; mad.lo.u32 col, x, blocks, col; setp.ge.u32 p, col, rows; @p ret;");
+        k.L($"mad.lo.u32 slot, group, {Slices * MaxTurns}, turn; mad.lo.u32 slot, slot, {M}, row; mad.lo.u32 slot, slot, 4, sb; mov.f32 v, 0f00000000;");
+        for (int s = 0; s < Slices; s++) k.L($"ld.shared.f32 w, [slot+{4 * M * MaxTurns * s}]; add.f32 v, v, w;");
         for (int i = 1; i < Parts; i++)
         {
-            k.L($"add.u32 x, N, {Columns - 1}; div.u32 x, x, {Columns}; setp.ge{(i > 1 ? ".and" : "")}.u32 later, n0, x{(i > 1 ? ", later" : "")};");
-            k.L($"@later sub.u32 n0, n0, x; @later mov.b64 B, B{i}; @later mov.b64 C, C{i}; @later mov.b64 bias, bias{i}; @later mov.b32 N, N{i}; @later mov.b32 ldc, N{i};");
+            if (i == 1) k.L("mov.b64 C, C0; mov.b64 bias, bias0; mov.b32 N, N0; mov.b32 ldc, ldc0;");
+            k.L($"setp.ge{(i > 1 ? ".and" : "")}.u32 later, col, N{(i > 1 ? ", later" : "")}; @later sub.u32 col, col, N; @later mov.b64 C, C{i}; @later mov.b64 bias, bias{i}; @later mov.b32 N, N{i}; @later mov.b32 ldc, N{i};");
         }
+        k.L("setp.lt.u32 ok, col, N;");
+        Epilogue.StoreElement(k, "v", "row", "col", "ok");
+        k.L($"add.u32 index, index, {Warps * 32}; bra OUT;");
     }
 
-    /// <summary>Adds one product; <paramref name="unroll"/> steps of 1024 k are loaded before the first is used, so that enough bytes are in flight.</summary>
-    private void Product(PtxWriter k, string[] acc, string x, string w, string ldx, string ldw, string kreg, int unroll, bool early)
+    /// <summary>This lane's first element of row <paramref name="row"/> of the matrices one after the other.</summary>
+    private void Pointer(PtxWriter k, string pointer, string row)
     {
-        const int Step = Warps * 32 * 8;
-        string[] wp = k.Regs("b64", "w" + w, Columns), xp = k.Regs("b64", "x" + x, M);
-        k.L("shl.b32 kk, tid, 3;");
-        for (int c = 0; c < Columns; c++) k.L($"add.u32 x, n0, {c}; sub.u32 y, N, 1; min.u32 x, x, y; mul.wide.u32 {wp[c]}, x, {ldw}; cvt.u64.u32 at, kk; add.u64 {wp[c]}, {wp[c]}, at; mad.lo.u64 {wp[c]}, {wp[c]}, 2, {w};");
-        for (int m = 0; m < M; m++) k.L($"mov.u32 x, {m}; mul.wide.u32 {xp[m]}, x, {ldx}; cvt.u64.u32 at, kk; add.u64 {xp[m]}, {xp[m]}, at; mad.lo.u64 {xp[m]}, {xp[m]}, 2, {x};");
-        string[][][] wv = [.. Enumerable.Range(0, unroll).Select(u => (string[][])[.. Enumerable.Range(0, Columns).Select(c => k.Regs("b32", $"wv{u}_{c}_", 4))])];
-        string loop = k.Label("STEP"), end = k.Label("END");
-        LoadWeights();
-        if (early) k.L(KernelOverlap.Wait);
-        k.L($"{loop}: setp.ge.u32 p, kk, {kreg}; @p bra {end};");
-        string[] xv = k.Regs("b32", "xv", 4), xf = k.Regs("f32", "xf", 8), wf = k.Regs("f32", "wf", 8 * Columns);
-        for (int u = 0; u < unroll; u++)
+        k.L($"mov.b32 x, {row}; mov.b64 base, B;");
+        for (int i = 1; i < Parts; i++)
         {
-            k.L($"add.u32 x, kk, {u * Step}; setp.lt.u32 ok, x, {kreg};");
-            for (int c = 0; c < Columns; c++)
-                for (int i = 0; i < 4; i++) k.Unpack(Epilogue.In, wv[u][c][i], wf[8 * c + 2 * i], wf[8 * c + 2 * i + 1]);
-            for (int m = 0; m < M; m++)
-            {
-                k.L($"{string.Concat(xv.Select(r => $"mov.b32 {r}, 0; "))}@ok ld.global.v4.b32 {PtxWriter.Vec(xv)}, [{xp[m]}+{u * Step * 2}];");
-                for (int i = 0; i < 4; i++) k.Unpack(Epilogue.In, xv[i], xf[2 * i], xf[2 * i + 1]);
-                for (int c = 0; c < Columns; c++)
-                    for (int i = 0; i < 8; i++) k.L($"fma.rn.f32 {acc[m * Columns + c]}, {xf[i]}, {wf[8 * c + i]}, {acc[m * Columns + c]};");
-            }
+            string n = i == 1 ? "N" : $"N{i - 1}";
+            k.L($"setp.ge{(i > 1 ? ".and" : "")}.u32 later, x, {n}{(i > 1 ? ", later" : "")}; @later sub.u32 x, x, {n}; @later mov.b64 base, B{i};");
         }
-        foreach (string p in (string[])[.. wp, .. xp]) k.L($"add.u64 {p}, {p}, {unroll * Step * 2};");
-        k.L($"add.u32 kk, kk, {unroll * Step};");
-        LoadWeights();
-        k.L($"bra {loop};\n{end}:");
+        k.L($"mul.wide.u32 {pointer}, x, ldb; cvt.u64.u32 at, kk; add.u64 {pointer}, {pointer}, at; mad.lo.u64 {pointer}, {pointer}, 2, base;");
+    }
 
-        void LoadWeights()
+    /// <summary>One unit of W where the predicate more is true and K has it.</summary>
+    private void LoadWeights(PtxWriter k, string[] values, string pointer, int chunk, int unit)
+    {
+        int offset = Offset(chunk, unit);
+        k.L($"add.u32 x, kk, {offset}; setp.lt.and.u32 ok, x, K, more; {Zero(values)}@ok ld.global.nc.L1::no_allocate.v4.b32 {PtxWriter.Vec(values)}, [{pointer}+{2 * offset}];");
+    }
+
+    private void LoadInput(PtxWriter k, string[][][] xv, int chunk)
+    {
+        for (int m = 0; m < M; m++)
         {
-            for (int u = 0; u < unroll; u++)
+            k.L($"mov.u32 x, {m}; mul.wide.u32 base, x, lda; cvt.u64.u32 at, kk; add.u64 base, base, at; mad.lo.u64 base, base, 2, A;");
+            for (int u = 0; u < Units; u++)
             {
-                k.L($"add.u32 x, kk, {u * Step}; setp.lt.u32 ok, x, {kreg};");
-                for (int c = 0; c < Columns; c++)
-                    k.L($"{string.Concat(wv[u][c].Select(r => $"mov.b32 {r}, 0; "))}@ok ld.global.nc.L1::no_allocate.v4.b32 {PtxWriter.Vec(wv[u][c])}, [{wp[c]}+{u * Step * 2}];");
+                int offset = Offset(chunk, u);
+                k.L($"add.u32 x, kk, {offset}; setp.lt.u32 ok, x, K; {Zero(xv[m][u])}@ok ld.global.v4.b32 {PtxWriter.Vec(xv[m][u])}, [base+{2 * offset}];");
             }
         }
     }
+
+    /// <summary>Asks the level-2 cache for the warp's next rows, a line a lane.</summary>
+    private void Ahead(PtxWriter k)
+    {
+        // Units lines of 512 bytes a slice: lanes beyond them have none.
+        int lines = Units * 4;
+        k.L("mov.b32 next, rid;");
+        for (int i = 0; i < RowsAhead; i++)
+        {
+            k.L("add.u32 next, next, step;");
+            Pointer(k, "wn", "next");
+            // From this lane's unit to its line: the slice's first element and 64 elements a lane.
+            k.L($"mul.wide.u32 at, lane, {128 - 2 * Unit}; add.u64 wn, wn, at; setp.lt.u32 ok, next, rows; setp.lt.and.u32 ok, lane, {lines}, ok; mad.lo.u32 x, lane, {64 - Unit}, kk; setp.lt.and.u32 ok, x, K, ok; @ok prefetch.global.L2 [wn];");
+        }
+    }
+
+    private int Offset(int chunk, int unit) => chunk * Slices * Units * 32 * Unit + unit * 32 * Unit;
+
+    private static string Zero(string[] registers) => string.Concat(registers.Select(r => $"mov.b32 {r}, 0; "));
+
+    private static int Ceil(int a, int b) => (a + b - 1) / b;
 }
