@@ -60,14 +60,14 @@ public sealed partial class CudaBackend
     /// <summary>Launches products of one x as one kernel: one or two rows, every operand of one 16-bit type.</summary>
     private bool MultiplyTogether(Tensor x, ReadOnlySpan<LinearPart> parts)
     {
-        if (_generated is null || parts.Length > GemvSpec.MaxParts || x.DType is not (DType.BF16 or DType.F16)) return false;
+        if (_generated is null || parts.Length > GemvSpec.MaxParts || x.Count == 0 || x.DType is not (DType.BF16 or DType.F16)) return false;
         Span<GemmArgs> products = new GemmArgs[parts.Length];
         for (int i = 0; i < parts.Length; i++)
         {
             (Weight w, Tensor? bias, Tensor y) = parts[i];
             DeviceWeight matrix = Device(w);
             Operand addend = Copied(Operand.Of(bias), x.DType);
-            if (matrix.DType != x.DType || y.DType != x.DType || (addend.Exists && addend.Type != x.DType)) return false;
+            if (y.Count == 0 || matrix.DType != x.DType || y.DType != x.DType || (addend.Exists && addend.Type != x.DType)) return false;
             products[i] = new GemmArgs
             {
                 Layout = GemmLayout.NT,

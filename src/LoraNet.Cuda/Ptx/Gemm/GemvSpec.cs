@@ -66,10 +66,10 @@ internal sealed record GemvSpec(PtxArch Arch, int M, bool LowRank, GemmEpilogue 
         double bestTime = double.PositiveInfinity;
         for (int slices = 1; slices <= Warps; slices *= 2)
         {
-            // A warp's rounds times the share of a row that it reads in each.
+            // A warp's rounds times what it does in each: its share of the row, and about two units' time to add up and to ask for more.
             int units = Ceil(k, slices * 32 * Unit), groups = warps / slices;
             if (units > most && slices < Warps) continue;
-            double time = (double)Ceil(n, groups) * units;
+            double time = (double)Ceil(n, groups) * (units + 2);
             if (time >= bestTime) continue;
             (bestTime, best) = (time, slices);
         }
