@@ -122,6 +122,9 @@ internal sealed class KernelTable : IDisposable
         Case("CopyColumns", "8192 x 512 of 2048", Size(x, y) / 4, 0, () => _b.CopyColumns(x, 512, y, 512, 512));
         Case("GatherRows", Shape, Size(x, y), 0, () => _b.GatherRows(x, rows, y));
         Case("ScatterAddRows", Shape, Size(x, y, y), 0, () => _b.ScatterAddRows(x, rows, y));
+        // As often as words of a text: the commonest of 8192 some 800 times, half of them once.
+        Tensor words = _b.CreateIndex([.. Enumerable.Range(0, _tokens).Select(_ => (int)Math.Exp(_random.NextDouble() * Math.Log(_tokens)) - 1)]);
+        Case("ScatterAddRows of a text's tokens", Shape, Size(x, y), 0, () => _b.ScatterAddRows(x, words, y));
         Weight table = NewWeight(Intermediate, Hidden);
         Tensor ids = _b.CreateIndex([.. Enumerable.Range(0, _tokens).Select(_ => _random.Next(Intermediate))]);
         Case("Embedding", Shape, Size(y, y), 0, () => _b.Embedding(table, ids, 1, y));

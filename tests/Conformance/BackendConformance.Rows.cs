@@ -76,6 +76,18 @@ public abstract partial class BackendConformance
         c.Run(s => s.Backend.ScatterAddRows(s[x], s[numbers], s[y]));
     }
 
+    [Property(MaxTest = 6)]
+    public void ScatterAddRows_of_many_rows(bool few, bool toParameter, bool odd, DataSeed seed)
+    {
+        // Rows named hundreds of times beside rows named once, and more of them than a kernel looks at in one go.
+        using Case c = Start(seed);
+        int rows = few ? c.Random.Next(1, 5) : c.Random.Next(150, 300), count = c.Random.Next(300, 700), n = odd ? 7 : 20;
+        Pair x = c.Input("x", count, n);
+        Pair numbers = c.Index("rows", RowNumbers(c, count, rows));
+        Pair y = c.Output("y", [rows, n], accumulate: true, floor: Math.Sqrt(few ? count : 4), parameter: toParameter);
+        c.Run(s => s.Backend.ScatterAddRows(s[x], s[numbers], s[y]));
+    }
+
     /// <summary>Row numbers with repetitions and −1.</summary>
     private static int[] RowNumbers(Case c, int count, int rows) =>
         Enumerable.Range(0, count).Select(_ => c.Random.Next(5) == 0 ? -1 : c.Random.Next(Math.Max(1, rows)) - (rows == 0 ? 1 : 0)).ToArray();

@@ -17,6 +17,7 @@ internal sealed class KernelSet(DeviceRuntime device)
     public readonly KernelFamily<RowArgs> ScaleRows = new(device, RowKernels.ScaleRows<StoredF32, StoredF32>);
     public readonly KernelFamily<RowArgs> AddRow = new(device, RowKernels.AddRow<StoredF32, StoredF32>);
     public readonly KernelFamily<RowArgs> CopyColumns = new(device, RowKernels.CopyColumns<StoredF32, StoredF32>);
+    public readonly KernelFamily<RowArgs> PadRows = new(device, RowKernels.PadRows<StoredF32, StoredF32>);
     public readonly KernelFamily<RowArgs> Gather = new(device, RowKernels.Gather<StoredF32, StoredF32>);
     public readonly KernelFamily<RowArgs> ScatterAdd = new(device, RowKernels.ScatterAdd<StoredF32, StoredF32>);
     public readonly KernelFamily<RowArgs> Transpose = new(device, RowKernels.Transpose<StoredF32, StoredF32>);
