@@ -12,12 +12,12 @@ namespace LoraNet.CudaCheck;
 
 /// <summary>
 /// The golden cases of transformers + PEFT on a GPU: logits before and after training as the norm of the difference over the
-/// norm, losses, gradients, five training steps. Strict F32 must stay within 1e-3; BF16 is printed beside what
+/// norm, losses, gradients, five training steps. F32 must stay within a limit, 1e-3 where it is strict; BF16 is printed beside what
 /// bench/peers/bf16_distance.py prints for PyTorch.
 /// </summary>
 internal static class Golden
 {
-    public static int Run(string root, Func<DType, CudaBackend> open, IReadOnlyList<DType> types)
+    public static int Run(string root, Func<DType, CudaBackend> open, double limit, IReadOnlyList<DType> types)
     {
         int failures = 0;
         foreach (string folder in Directory.GetDirectories(root).Order(StringComparer.Ordinal))
@@ -29,7 +29,7 @@ internal static class Golden
                 {
                     using CudaBackend backend = open(type);
                     (string line, double worst) = Compare(folder, backend);
-                    bool good = type != DType.F32 || worst <= 1e-3;
+                    bool good = type != DType.F32 || worst <= limit;
                     failures += good ? 0 : 1;
                     Console.WriteLine($"{Path.GetFileName(folder),-36} {type,-5} {line}{(good ? "" : "  FAILED")}");
                 }

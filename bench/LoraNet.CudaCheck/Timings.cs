@@ -123,7 +123,7 @@ internal static class Timings
     }
 
     /// <summary>Microseconds of one run among as many as fill some 20 ms, the best of three such series.</summary>
-    private static double MeasureGpu(CudaBackend b, Action action)
+    public static double MeasureGpu(CudaBackend b, Action action)
     {
         action();
         b.Synchronize();

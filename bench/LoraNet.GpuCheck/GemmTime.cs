@@ -41,6 +41,8 @@ internal static class GemmTime
             foreach ((int tm, int tn) in ((int, int)[])[(128, 128), (64, 128), (64, 64)])
                 foreach ((PtxArch arch, PtxType type) in ((PtxArch, PtxType)[])[(PtxArch.Sm80, PtxType.BF16), (PtxArch.Sm75, PtxType.F16)])
                     Fixed($"mma.sync {arch} {tm}x{tn}", layout, m, n, k, type, type, workspace, new GemmMmaSpec(arch, layout, tm, tn, false, new(type, type, false, false, false)), tm, tn);
+            foreach ((int tm, int tn) in ((int, int)[])[(128, 128), (64, 128), (64, 64)])
+                Fixed($"tf32 mma.sync {tm}x{tn}", layout, m, n, k, PtxType.F32, PtxType.F32, workspace, new GemmMmaSpec(PtxArch.Sm80, layout, tm, tn, false, new(PtxType.F32, PtxType.F32, false, false, false)), tm, tn);
             Fixed("simt fp32", layout, m, n, k, PtxType.F32, PtxType.F32, workspace, new GemmSimtSpec(PtxArch.Sm80, layout, false, new(PtxType.F32, PtxType.F32, false, false, false)), 128, 128);
             Fixed("simt bf16", layout, m, n, k, PtxType.BF16, PtxType.BF16, workspace, new GemmSimtSpec(PtxArch.Sm80, layout, false, new(PtxType.BF16, PtxType.BF16, false, false, false)), 128, 128);
         }

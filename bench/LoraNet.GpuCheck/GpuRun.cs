@@ -32,6 +32,8 @@ internal static class GpuRun
                     case "gemm-check": GemmCheck.Run(""); break;
                     case "few-check": GemmCheck.Run("few"); break;
                     case "mma80-check": GemmCheck.Run("mma80"); break;
+                    case "tf32-check": GemmCheck.Run("tf32"); break;
+                    case "single-check": GemmCheck.Run("mma80 single"); GemmCheck.Run("wgmma128 single"); GemmCheck.Run("mma75 ragged"); break;
                     case "gemv-check": GemmCheck.Run("gemv"); break;
                     case "split-check": GemmCheck.Run("wgmma64"); break;
                     case "gemm-fuzz": GemmCheck.Fuzz(40); break;

@@ -43,6 +43,15 @@ internal static class KernelCatalogue
                     yield return new GemmMmaSpec(arch, layout, m, n, true, new(half, half, true, true, true));
                 }
             }
+            foreach (GemmLayout layout in layouts)
+                foreach ((int m, int n) in arch.IsAmpere() ? ((int, int)[])[(128, 128), (64, 128), (64, 64)] : [])
+                {
+                    yield return new GemmMmaSpec(arch, layout, m, n, false, new(PtxType.F32, PtxType.F32, false, false, false));
+                    yield return new GemmMmaSpec(arch, layout, m, n, true, new(PtxType.F32, PtxType.F32, true, true, false) { Single = n == 64 });
+                    yield return new GemmMmaSpec(arch, layout, m, n, true, new(PtxType.F32, PtxType.F32, true, true, true));
+                }
+            foreach (GemmLayout layout in layouts)
+                yield return new GemmMmaSpec(arch, layout, 128, 128, true, new(half, half, true, true, false) { Single = true }, Ragged: arch == PtxArch.Sm75);
             yield return new GemmSimtSpec(arch, GemmLayout.TN, false, new(PtxType.F32, PtxType.F32, false, false, true));
             foreach ((bool tall, int blocks) in ((bool, int)[])[(false, 1), (false, 2), (true, 1), (true, 2)])
                 yield return new GemmFewRowsSpec(arch, tall, blocks, blocks == 1, new(half, half, blocks == 1, true, false));
@@ -65,6 +74,7 @@ internal static class KernelCatalogue
                     new(PtxType.BF16, PtxType.F32, false, true, false), new(PtxType.BF16, PtxType.F32, true, true, true)])
                     foreach (int lr in layout == GemmLayout.TN ? (int[])[0] : e.Bias ? [0, 1, 2, 4] : [0])
                         if (!(e.Split && lr is 1 or 2)) yield return new GemmWgmmaSpec(layout, n, lr, true, e);
+        yield return new GemmWgmmaSpec(GemmLayout.NT, 256, 0, false, new(PtxType.BF16, PtxType.BF16, true, true, false) { Single = true });
         yield return new GemmWgmmaSpec(GemmLayout.NT, 256, 1, false, new(PtxType.BF16, PtxType.BF16, true, true, false));
     }
 }

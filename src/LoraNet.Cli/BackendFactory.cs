@@ -11,7 +11,7 @@ namespace LoraNet.Cli;
 internal static class BackendFactory
 {
     /// <summary>The settings it reads.</summary>
-    public static IReadOnlyList<Setting> Settings { get; } = TrainSettings.Some("device", "dtype", "base-quantization", "threads", "low-memory");
+    public static IReadOnlyList<Setting> Settings { get; } = TrainSettings.Some("device", "dtype", "tf32", "base-quantization", "threads", "low-memory");
 
     /// <summary>Opens the device the settings ask for: <c>auto</c> takes the first NVIDIA card that is new enough, else the CPU.</summary>
     /// <exception cref="LoraNetException">There is no such device, or it cannot do what was asked.</exception>
@@ -53,11 +53,14 @@ internal static class BackendFactory
     {
         if (values.Switch("low-memory")) throw values.Error("low-memory", "--low-memory is for the CPU; on a GPU weights are always one copy.", "Leave it out.");
         DType? type = values.Text("dtype") switch { "f32" => DType.F32, "bf16" => DType.BF16, "f16" => DType.F16, _ => null };
-        return CardSupport.Current.Open(index, type);
+        bool tf32 = values.Switch("tf32");
+        if (tf32 && type is not (null or DType.F32)) throw values.Error("tf32", $"--tf32 is a way to multiply f32 matrices, and --dtype is {values.Text("dtype")}.", "Leave one of the two out.");
+        return CardSupport.Current.Open(index, type, tf32);
     }
 
     private static Backend CreateHost(SettingValues values, CommandHost host)
     {
+        if (values.Switch("tf32")) throw values.Error("tf32", "--tf32 is for NVIDIA cards; the CPU computes in plain f32.", "Leave it out.");
         string dtype = values.Text("dtype") ?? "auto";
         if (dtype is not ("auto" or "f32")) throw values.Error("dtype", $"the CPU computes in f32, not {dtype}.", "Leave --dtype out; weights stay in their stored type either way.");
         return host.Environment("LORANET_BACKEND") switch

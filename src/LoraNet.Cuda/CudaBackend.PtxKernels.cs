@@ -1,4 +1,3 @@
-using LoraNet.Cuda.Ptx;
 using LoraNet.Cuda.Ptx.Attention;
 using LoraNet.Cuda.Ptx.Gemm;
 using LoraNet.Cuda.Runtime;
@@ -6,56 +5,10 @@ using LoraNet.Tensors;
 
 namespace LoraNet.Cuda;
 
-/// <content>Products and attention by the generated kernels, where they fit.</content>
+/// <content>Attention by the generated kernels, where they fit.</content>
 public sealed partial class CudaBackend
 {
     private readonly GeneratedKernels? _generated;
-
-    /// <summary>Launches a product if a generated kernel takes it. Those read operands of one type: what is kept in F32 beside 16-bit
-    /// activations (LoRA's A and B, biases) is rounded to their type first, as autocast does, if the result is 16-bit too.</summary>
-    private bool MultiplyGenerated(in Product product)
-    {
-        if (_generated is null || product.K == 0 || InputType(product.A.Type, product.B.Type) is not { } type || (product.C.Type != type && product.C.Type != DType.F32)) return false;
-        Product p = product.C.Type == DType.F32 ? product : product with
-        {
-            A = Copied(product.A, type),
-            B = Copied(product.B, type),
-            Left = Copied(product.Left, type),
-            Right = Copied(product.Right, type),
-        };
-        long a = CastBytes(p.A, (long)p.M * p.K, type), b = CastBytes(p.B, (long)p.N * p.K, type);
-        long left = CastBytes(p.Left, (long)p.M * p.Rank, type), right = CastBytes(p.Right, (long)p.N * p.Rank, type), bias = CastBytes(p.Bias, p.N, type);
-        // Rounding operands is right where the result is rounded as coarsely, and wrong for F32 results.
-        if (p.C.Type == DType.F32 && a + b + left + right + bias > 0) return false;
-        nint workspace = Scratch(GeneratedKernels.WorkspaceBytes + a + b + left + right + bias), free = workspace + (nint)GeneratedKernels.WorkspaceBytes;
-        int pitchA = p.Kind == MatMulKind.TN ? p.M : p.K, pitchB = p.Kind == MatMulKind.NT ? p.K : p.N;
-        _generated.Multiply(new GemmArgs
-        {
-            Layout = p.Kind switch { MatMulKind.NT => GemmLayout.NT, MatMulKind.NN => GemmLayout.NN, _ => GemmLayout.TN },
-            M = p.M,
-            N = p.N,
-            K = p.K,
-            In = GeneratedKernels.Type(type),
-            Out = GeneratedKernels.Type(p.C.Type),
-            A = Cast(p.A, (long)p.M * p.K, type, a, ref free),
-            Lda = pitchA,
-            B = Cast(p.B, (long)p.N * p.K, type, b, ref free),
-            Ldb = pitchB,
-            C = (ulong)p.C.Address,
-            Ldc = p.N,
-            Alpha = p.Alpha,
-            Bias = Cast(p.Bias, p.N, type, bias, ref free),
-            Addend = p.Accumulate ? (ulong)p.C.Address : 0,
-            LdAddend = p.N,
-            P = p.Rank == 0 ? 0 : Cast(p.Left, (long)p.M * p.Rank, type, left, ref free),
-            Ldp = p.Rank,
-            L = p.Rank == 0 ? 0 : Cast(p.Right, (long)p.N * p.Rank, type, right, ref free),
-            Ldl = p.Kind == MatMulKind.NT ? p.Rank : p.N,
-            R = p.Rank,
-            ConstantB = p.ConstantB && b == 0,
-        }, workspace);
-        return true;
-    }
 
     /// <summary>Launches products of one x as one kernel: one or two rows, every operand of one 16-bit type.</summary>
     private bool MultiplyTogether(Tensor x, ReadOnlySpan<LinearPart> parts)
@@ -88,32 +41,6 @@ public sealed partial class CudaBackend
             };
         }
         return _generated.TryMultiplyTogether(products);
-    }
-
-    /// <summary>The common type of two operands, or null when the plain kernel must mix them.</summary>
-    private DType? InputType(DType a, DType b)
-    {
-        if (a == b) return a;
-        if (_computeType == DType.F32) return null;
-        return a == DType.F32 ? b : b == DType.F32 ? a : null;
-    }
-
-    private static long CastBytes(Operand operand, long count, DType type) =>
-        operand.Exists && operand.Type != type ? Divide(count * type.Size(), 256) * 256 : 0;
-
-    /// <summary>The operand in its kept 16-bit copy, if it is a parameter that has one.</summary>
-    private Operand Copied(Operand operand, DType type) =>
-        operand.Exists && operand.Type == DType.F32 && type == _computeType && _copies.TryGetValue(operand.Address, out (nint Copy, long Count) known)
-            ? new Operand(known.Copy, type)
-            : operand;
-
-    private ulong Cast(Operand operand, long count, DType type, long bytes, ref nint free)
-    {
-        if (bytes == 0) return (ulong)operand.Address;
-        nint place = free;
-        free += (nint)bytes;
-        ScaleInto(operand.Address, operand.Type, 1, place, type, count, false);
-        return (ulong)place;
     }
 
     /// <summary>Launches the forward if a generated kernel takes it: 16-bit types and packed causal segments.</summary>

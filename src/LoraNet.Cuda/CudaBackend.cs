@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using LoraNet.Cuda.Driver;
+using LoraNet.Cuda.Ptx;
 using LoraNet.Cuda.Runtime;
 using LoraNet.Tensors;
 
@@ -24,10 +25,11 @@ public sealed partial class CudaBackend : Backend
     private long _scratchBytes;
     private bool _disposed;
 
-    private CudaBackend(DeviceRuntime device, DType computeType)
+    private CudaBackend(DeviceRuntime device, DType computeType, bool tf32 = false)
     {
         _device = device;
         _computeType = computeType;
+        _tf32 = tf32;
         _kernels = new KernelSet(device);
         _generated = device is CudaRuntime runtime ? new GeneratedKernels(runtime) : null;
         _normTable = new ChunkTable(this);
@@ -36,18 +38,26 @@ public sealed partial class CudaBackend : Backend
     }
 
     /// <summary>Opens a card.</summary>
-    /// <exception cref="LoraNetException">No driver, a driver or card too old, no such card, or a type the card cannot compute with.
+    /// <exception cref="LoraNetException">No driver, a driver or card too old, no such card, a type the card cannot compute with, or TF32 with another type than F32.
     /// Nothing falls back to the CPU by itself.</exception>
     public static CudaBackend Create(CudaBackendOptions? options = null)
     {
         options ??= new CudaBackendOptions();
         if (options.ComputeType is { } asked) CheckComputeType(asked);
+        if (options.Tf32 && options.ComputeType is not (null or DType.F32))
+            throw new LoraNetException($"TF32 is a way to multiply F32 matrices; the compute type is {options.ComputeType}.", "Leave TF32 out, or compute in F32.");
         ArgumentOutOfRangeException.ThrowIfNegative(options.DeviceIndex);
         CudaRuntime runtime = new(options.DeviceIndex);
         runtime.Device.ForcedArch = options.ForcedArch;
         runtime.Device.Overlap = Environment.GetEnvironmentVariable("LORANET_CUDA_OVERLAP") != "0";
-        DType computeType = options.ComputeType ?? (runtime.Device.Major >= 8 ? DType.BF16 : DType.F16);
-        return new CudaBackend(runtime, computeType);
+        if (options.Tf32 && !runtime.Device.Arch.IsAmpere())
+        {
+            string card = $"{runtime.Device.Name} has compute capability {runtime.Device.Major}.{runtime.Device.Minor}";
+            runtime.Dispose();
+            throw new LoraNetException($"{card}; TF32 needs 8.0 (Ampere, for example an A100) or newer.", "Leave TF32 out: F32 runs without tensor cores, F16 on them.");
+        }
+        DType computeType = options.ComputeType ?? (options.Tf32 ? DType.F32 : runtime.Device.Major >= 8 ? DType.BF16 : DType.F16);
+        return new CudaBackend(runtime, computeType, options.Tf32);
     }
 
     /// <summary>Runs the C# kernels on ILGPU's CPU accelerator, very slowly: for tests on machines without a GPU.</summary>

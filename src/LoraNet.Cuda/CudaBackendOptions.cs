@@ -12,6 +12,11 @@ public sealed record CudaBackendOptions
     /// (compute capability 8.0 and newer), else F16.</summary>
     public DType? ComputeType { get; init; }
 
+    /// <summary>Whether products of F32 matrices may run on tensor cores (compute capability 8.0 and newer), which round their operands to TF32:
+    /// 10 bits of fraction, so that each factor errs by up to 2⁻¹¹ of itself; sums stay binary32. Activations, attention and everything else
+    /// stay F32. Implies <see cref="ComputeType"/> F32 and goes with no other.</summary>
+    public bool Tf32 { get; init; }
+
     /// <summary>For checks: generated kernels of an older target than the card's own.</summary>
     internal Ptx.PtxArch? ForcedArch { get; init; }
 }

@@ -12,7 +12,7 @@ public sealed class NativeBuildTests
         NoCards cards = new();
         Assert.Empty(cards.Cards());
         Assert.Contains("has no CUDA", cards.Missing);
-        Assert.Contains("cuda:1", Assert.Throws<LoraNetException>(() => cards.Open(1, null)).Message);
+        Assert.Contains("cuda:1", Assert.Throws<LoraNetException>(() => cards.Open(1, null, false)).Message);
     }
 
     // The build without CUDA compiles every other file of the command; compiling it in every check would take longer than reading them.

@@ -74,6 +74,8 @@ public sealed class UserErrorTests
         { "no such card", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--device", "cuda:99"], ["CUDA"] },
         { "quantised base", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--base-quantization", "nf4"], ["nf4"] },
         { "f16 on the CPU", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--device", "cpu", "--dtype", "f16"], ["f16", "f32"] },
+        { "tf32 on the CPU", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--device", "cpu", "--tf32"], ["--tf32", "NVIDIA"] },
+        { "tf32 with bf16", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--device", "cuda", "--dtype", "bf16", "--tf32"], ["--tf32", "bf16"] },
         { "no threads", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--threads", "0"], ["threads"] },
         { "full with an adapter", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--full", "--adapter", "{adapter}"], ["--full"] },
         { "adapter missing", ["train", "--model", "{model}", "--data", "{rows}", "-o", "{out}", "--adapter", "/no/adapter"], ["/no/adapter"] },

@@ -22,7 +22,7 @@ internal static class MergeCommand
     [
         .. TrainSettings.Some("model", "adapter", "output"),
         TrainSettings.Find("dtype") with { Description = "Type of the merged weights; auto keeps each tensor's own." },
-        .. BackendFactory.Settings.Where(s => s.Name != "dtype"),
+        .. BackendFactory.Settings.Where(static s => s.Name is not ("dtype" or "tf32")),
     ];
 
     public static Command Create(CommandContext context)

@@ -10,7 +10,7 @@ internal sealed class CudaCards : ICardSupport
 
     public IReadOnlyList<CudaCard> Cards() => [.. CudaBackend.Devices().Select(static d => new CudaCard(d.Index, d.Name, d.MemoryBytes, d.ComputeMajor, d.ComputeMinor))];
 
-    public Backend Open(int index, DType? type) => CudaBackend.Create(new CudaBackendOptions { DeviceIndex = index, ComputeType = type });
+    public Backend Open(int index, DType? type, bool tf32) => CudaBackend.Create(new CudaBackendOptions { DeviceIndex = index, ComputeType = type, Tf32 = tf32 });
 
     public ICardProfile? Profile(Backend backend) => backend is CudaBackend cuda ? new KernelProfile(cuda) : null;
 

@@ -14,8 +14,9 @@ internal interface ICardSupport
     /// <summary>Opens a card.</summary>
     /// <param name="index">Its number.</param>
     /// <param name="type">The storage type of activations; null for what suits the card.</param>
+    /// <param name="tf32">Whether F32 matrices may be multiplied in TF32; then <paramref name="type"/> is F32 or null.</param>
     /// <exception cref="LoraNetException">There is no such card, it is too old, or this build has no CUDA.</exception>
-    Backend Open(int index, DType? type);
+    Backend Open(int index, DType? type, bool tf32);
 
     /// <summary>A profile of a card's kernels; null when the backend is not a card.</summary>
     ICardProfile? Profile(Backend backend);

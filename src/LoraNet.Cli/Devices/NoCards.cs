@@ -9,7 +9,7 @@ internal sealed class NoCards : ICardSupport
 
     public IReadOnlyList<CudaCard> Cards() => [];
 
-    public Backend Open(int index, DType? type) => throw new LoraNetException(
+    public Backend Open(int index, DType? type, bool tf32) => throw new LoraNetException(
         $"--device cuda:{index}: this build of loranet has no CUDA.",
         "Use the loranet that runs on the .NET runtime ('dotnet tool install' or 'dotnet run'), or leave --device out.");
 

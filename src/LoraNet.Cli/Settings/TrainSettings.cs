@@ -81,6 +81,7 @@ internal static class TrainSettings
         new("log-steps", SettingKind.Integer, Output, "Print a line every so many steps.") { RecipeAliases = ["logging_steps"] },
         new("device", SettingKind.Text, Device, "auto, cpu, cuda or cuda:N.") { Default = "auto" },
         new("dtype", SettingKind.Choice, Device, "Type of activations.") { Choices = ["auto", "f32", "bf16", "f16"], Default = "auto" },
+        new("tf32", SettingKind.Switch, Device, "Multiply f32 matrices on tensor cores of compute capability 8.0 and newer, which round to 10 bits of fraction."),
         new("base-quantization", SettingKind.Choice, Device, "How the frozen weights are kept.") { Choices = ["none", "int8", "nf4"], Default = "none" },
         new("threads", SettingKind.Integer, Device, "Worker threads; all cores when not given."),
         new("low-memory", SettingKind.Switch, Device, "Read weights from the mapped files instead of packed copies: less memory, a little slower."),

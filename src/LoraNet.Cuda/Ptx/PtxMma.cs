@@ -1,11 +1,11 @@
 namespace LoraNet.Cuda.Ptx;
 
-/// <summary>The 16 x 8 x 16 tensor-core step.</summary>
+/// <summary>The tensor-core step of 16 x 8 results over 32 bytes of k: 16 elements, with TF32 eight.</summary>
 internal static class PtxMma
 {
     /// <summary>d += a b with fp32 accumulation. On sm_75 it is two 16 x 8 x 8 steps: fragment halves a0,a1 with b0 are the lower eight k, a2,a3 with b1 the upper.</summary>
     /// <param name="k">The writer.</param>
-    /// <param name="type">BF16 or F16.</param>
+    /// <param name="type">BF16, F16, or F32 for words already rounded to TF32.</param>
     /// <param name="d">Four accumulators.</param>
     /// <param name="a">Four registers of A.</param>
     /// <param name="b0">B, lower half of k.</param>
@@ -16,6 +16,11 @@ internal static class PtxMma
         string to = PtxWriter.Vec(d.ToArray()), from = c is null ? to : PtxWriter.Vec(c);
         if (k.Arch.IsAmpere())
         {
+            if (type == PtxType.F32)
+            {
+                k.L($"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {to}, {PtxWriter.Vec(a.ToArray())}, {{{b0},{b1}}}, {from};");
+                return;
+            }
             k.L($"mma.sync.aligned.m16n8k16.row.col.f32.{type.Name()}.{type.Name()}.f32 {to}, {PtxWriter.Vec(a.ToArray())}, {{{b0},{b1}}}, {from};");
             return;
         }

@@ -18,6 +18,14 @@ internal static class KernelSpecs
                 yield return (arch, new GemmMmaSpec(arch, layout, 128, 128, true, new(half, half, true, true, false)));
                 yield return (arch, new GemmMmaSpec(arch, layout, 64, 64, false, new(half, PtxType.F32, false, true, true)));
             }
+            foreach (GemmLayout layout in arch.IsAmpere() ? Enum.GetValues<GemmLayout>() : [])
+            {
+                yield return (arch, new GemmMmaSpec(arch, layout, 128, 128, true, new(PtxType.F32, PtxType.F32, true, true, false)));
+                yield return (arch, new GemmMmaSpec(arch, layout, 64, 128, false, new(PtxType.F32, PtxType.F32, false, false, false) { Single = true }));
+                yield return (arch, new GemmMmaSpec(arch, layout, 64, 64, false, new(PtxType.F32, PtxType.F32, false, true, true)));
+            }
+            if (arch == PtxArch.Sm75) yield return (arch, new GemmMmaSpec(arch, GemmLayout.NN, 128, 128, false, new(half, half, false, false, false), Ragged: true));
+            yield return (arch, new GemmMmaSpec(arch, GemmLayout.NT, 64, 128, false, new(half, half, false, true, false) { Single = true }));
             yield return (arch, new GemmReduceSpec(arch, new(half, half, true, true, false)));
             yield return (arch, new GemvSpec(arch, 2, true, new(half, half, true, true, false)).For(1000, 576, 40));
             yield return (arch, new GemvSpec(arch, 1, false, new(half, half, true, false, false)) { Parts = 3 });

@@ -72,8 +72,11 @@ internal readonly record struct GemmArgs
     /// <summary>No kernel that may still run writes B: it may be read before earlier kernels are complete.</summary>
     public bool ConstantB { get; init; }
 
-    /// <summary>Only fp32 FMAs, no tensor cores (for comparisons; implied by In = F32).</summary>
+    /// <summary>Only fp32 FMAs, no tensor cores (for comparisons; implied by In = F32 without <see cref="Tf32"/>).</summary>
     public bool Strict { get; init; }
+
+    /// <summary>F32 operands may be rounded to TF32 for the tensor cores, where the card has them (sm_80).</summary>
+    public bool Tf32 { get; init; }
 
     /// <summary>Initialises the defaults.</summary>
     public GemmArgs()

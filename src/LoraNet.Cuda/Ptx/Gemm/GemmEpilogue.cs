@@ -10,11 +10,14 @@ namespace LoraNet.Cuda.Ptx.Gemm;
 /// <param name="Split">Whether raw fp32 partial sums of one K range are written instead (reduced later in a fixed order).</param>
 internal readonly record struct GemmEpilogue(PtxType In, PtxType Out, bool Bias, bool Addend, bool Split)
 {
+    /// <summary>Whether rows of C may begin at any element, so that two neighbours cannot be stored at once.</summary>
+    public bool Single { get; init; }
+
     /// <summary>The type that the main kernel stores.</summary>
     public PtxType Stored => Split ? PtxType.F32 : Out;
 
     /// <summary>A part of the kernel's name.</summary>
-    public string Tag => $"{In.Name()}_{Out.Name()}{(Bias ? "_bias" : "")}{(Addend ? "_add" : "")}{(Split ? "_split" : "")}";
+    public string Tag => $"{In.Name()}_{Out.Name()}{(Bias ? "_bias" : "")}{(Addend ? "_add" : "")}{(Split ? "_split" : "")}{(Single ? "_single" : "")}";
 
     /// <summary>Declares the parameters that every GEMM kernel has after its operands.</summary>
     public static void Parameters(PtxWriter k)
@@ -99,7 +102,13 @@ internal readonly record struct GemmEpilogue(PtxType In, PtxType Out, bool Bias,
                         }
                         k.L("add.f32 e_x, e_x, e_u; add.f32 e_y, e_y, e_v;");
                     }
-                    if (Stored == PtxType.F32) k.L($"@e_pair st.global.v2.f32 [e_c+{at}], {{e_x, e_y}}; @e_one st.global.f32 [e_c+{at}], e_x;");
+                    if (Single)
+                    {
+                        k.L("or.pred e_p0, e_pair, e_one;");
+                        k.StoreElement(Stored, $"e_c+{at}", "e_x", "e_p0");
+                        k.StoreElement(Stored, $"e_c+{at + size}", "e_y", "e_pair");
+                    }
+                    else if (Stored == PtxType.F32) k.L($"@e_pair st.global.v2.f32 [e_c+{at}], {{e_x, e_y}}; @e_one st.global.f32 [e_c+{at}], e_x;");
                     else
                     {
                         k.Pack(Stored, "e_pack", "e_x", "e_y");

@@ -43,7 +43,7 @@ internal static class GemmPlanner
                 if (cost >= bestCost) continue;
                 bestCost = cost;
                 int group = Math.Clamp(16 * 256 / c.TileN, 1, 64);
-                best = new(c.Build(epilogue with { Split = splits > 1 }), splits > 1 ? new GemmReduceSpec(arch, epilogue) : null, c.TileM, c.TileN, splits, per, group);
+                best = new(c.Build(epilogue with { Split = splits > 1, Single = splits == 1 && c.Single }), splits > 1 ? new GemmReduceSpec(arch, epilogue) : null, c.TileM, c.TileN, splits, per, group);
                 if (tiles * splits >= multiprocessors * c.BlocksPerMultiprocessor) break; // the card is full: more ranges only add traffic
             }
         }
@@ -59,32 +59,36 @@ internal static class GemmPlanner
     private static IEnumerable<Candidate> Candidates(GemmArgs a, PtxArch arch)
     {
         bool lowRank = a.R > 0;
-        bool operands = TensorMap.Fits(a.A, a.Lda) && TensorMap.Fits(a.B, a.Ldb) && (!lowRank || (TensorMap.Fits(a.P, a.Ldp) && TensorMap.Fits(a.L, a.Ldl)));
+        bool operands = Aligned(a.In, a.A, a.Lda) && Aligned(a.In, a.B, a.Ldb) && (!lowRank || (Aligned(a.In, a.P, a.Ldp) && Aligned(a.In, a.L, a.Ldl)));
         int pair = a.Out.Bytes() * 2;
-        bool pairs = a.C % (ulong)pair == 0 && (a.Ldc & 1) == 0;
-        bool tensor = !a.Strict && a.In != PtxType.F32 && operands && pairs && (a.In == PtxType.F16 || arch.IsAmpere());
-        if (tensor && arch == PtxArch.Sm75)
-            // register copies on sm_75 move whole 16-byte units
-            tensor = (a.K & 7) == 0 && (a.R & 7) == 0 && (a.Layout == GemmLayout.NT || (a.N & 7) == 0) && (a.Layout != GemmLayout.TN || (a.M & 7) == 0);
-        if (!tensor)
+        bool single = a.C % (ulong)pair != 0 || (a.Ldc & 1) != 0;
+        bool takes = a.In switch { PtxType.F16 => true, PtxType.BF16 => arch.IsAmpere(), _ => a.Tf32 && arch.IsAmpere() };
+        if (a.Strict || !takes || !operands)
         {
             yield return new(GemmSimtSpec.Tile, GemmSimtSpec.Tile, GemmSimtSpec.TileK, 1, 2400, 3000, 8, e => new GemmSimtSpec(arch, a.Layout, lowRank, e));
             yield break;
         }
         // The copy engine clips its writes at 16 bytes, so a ragged last column group would overwrite what lies between rows.
         bool staged = (a.N & 7) == 0 && TensorMap.Fits(a.C, a.Ldc) && (a.Addend == 0 || TensorMap.Fits(a.Addend, a.LdAddend));
-        if (arch == PtxArch.Sm90a && !(lowRank && a.Layout == GemmLayout.TN))
+        if (arch == PtxArch.Sm90a && a.In != PtxType.F32 && !(lowRank && a.Layout == GemmLayout.TN))
         {
             foreach ((int tile, double perTile, double fix) in ((int, double, double)[])[(256, 1080, 5400), (128, 610, 3500), (64, 530, 2500)])
                 yield return new(GemmWgmmaSpec.TileM, tile, GemmWgmmaSpec.TileK, 1, perTile, fix, 4,
-                    e => new GemmWgmmaSpec(a.Layout, tile, !lowRank ? 0 : e.Split || a.R > 32 ? 4 : a.R > 16 ? 2 : 1, staged, e));
+                    e => new GemmWgmmaSpec(a.Layout, tile, !lowRank ? 0 : e.Split || a.R > 32 ? 4 : a.R > 16 ? 2 : 1, staged, e), single);
             yield break;
         }
-        int tileK = arch.IsAmpere() ? 64 : 32;
+        // Register copies on sm_75 move whole 16-byte units; asynchronous ones cut them themselves.
+        bool ragged = arch == PtxArch.Sm75 && (((a.K | a.R) & 7) != 0 || (a.Layout != GemmLayout.NT && (a.N & 7) != 0) || (a.Layout == GemmLayout.TN && (a.M & 7) != 0));
+        // A k-tile of TF32 has half the depth and takes the same time: as many bytes, half the rate.
+        int tileK = !arch.IsAmpere() || a.In == PtxType.F32 ? 32 : 64;
+        double depth = arch.IsAmpere() ? 1 : 0.5;
         // Cycles are per block with two blocks sharing a multiprocessor.
         foreach ((int tm, int tn, double perTile, double fix) in ((int, int, double, double)[])[(128, 128, 2200, 5000), (64, 128, 1300, 4000), (64, 64, 900, 3500)])
-            yield return new(tm, tn, tileK, 2, perTile * tileK / 64, fix, 4, e => new GemmMmaSpec(arch, a.Layout, tm, tn, lowRank, e));
+            yield return new(tm, tn, tileK, 2, perTile * depth, fix, 4, e => new GemmMmaSpec(arch, a.Layout, tm, tn, lowRank, e, ragged), single);
     }
 
-    private readonly record struct Candidate(int TileM, int TileN, int TileK, int BlocksPerMultiprocessor, double CyclesPerTile, double FixedCycles, int MinTiles, Func<GemmEpilogue, IKernelSpec> Build);
+    /// <summary>Whether rows can be copied in units of 16 bytes.</summary>
+    private static bool Aligned(PtxType type, ulong address, long ld) => (address & 15) == 0 && ld * type.Bytes() % 16 == 0;
+
+    private readonly record struct Candidate(int TileM, int TileN, int TileK, int BlocksPerMultiprocessor, double CyclesPerTile, double FixedCycles, int MinTiles, Func<GemmEpilogue, IKernelSpec> Build, bool Single = false);
 }
