@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using LoraNet.Data;
@@ -33,7 +34,7 @@ internal static class GlueExperiment
 
     public static readonly IReadOnlyList<string> Head = ["pooler.dense", "classifier"];
 
-    private static readonly Dictionary<string, (List<ClassificationRow> Train, List<ClassificationRow> Held)> _data = [];
+    private static readonly ConcurrentDictionary<string, Lazy<(List<ClassificationRow> Train, List<ClassificationRow> Held)>> _data = [];
 
     /// <summary>Trains, scores the development set, and emits one result.</summary>
     public static void Run(JobContext context, string experiment, GlueSettings glue, Action<SequenceClassifier, LoraAdapter>? trained = null)
@@ -47,7 +48,8 @@ internal static class GlueExperiment
         // Always the same development rows, so that methods and seeds compare.
         held = Drawing.Draw(held, settings.Rows(int.MaxValue), 0);
         LoraAdapter adapter = glue.Method.Attach(model, Head, glue.Seed);
-        using LoraTrainer trainer = new(model, train, new TrainingOptions
+        ClassificationTask task = new(model, train);
+        using LoraTrainer trainer = new(task, new TrainingOptions
         {
             BatchSize = glue.BatchSize,
             Epochs = glue.Epochs,
@@ -68,7 +70,7 @@ internal static class GlueExperiment
             if (step.Step > trainer.TotalSteps - window) last += step.Loss / window;
         }
         double seconds = watch.Elapsed.TotalSeconds;
-        ClassificationResult result = Evaluator.Evaluate(model, held, 64);
+        ClassificationResult result = Evaluator.Evaluate(model, held, backend.IsHost ? 64 : 256);
         JsonObject scores = [];
         foreach (MetricValue score in GlueMetrics.Compute(glue.Task, result)) scores[score.Name] = score.Value;
         context.Emit(new JsonObject
@@ -96,16 +98,16 @@ internal static class GlueExperiment
             ["held_loss"] = result.Loss,
             ["scores"] = scores,
             ["seconds"] = seconds,
+            ["replayed"] = task.ReplayedBatches,
         });
         trained?.Invoke(model, adapter);
     }
 
     // A worker's jobs read the same files again and again.
-    private static (List<ClassificationRow> Train, List<ClassificationRow> Held) Read(RunSettings settings, string task)
+    private static (List<ClassificationRow> Train, List<ClassificationRow> Held) Read(RunSettings settings, string task) => _data.GetOrAdd(task, name => new(() =>
     {
-        if (_data.TryGetValue(task, out (List<ClassificationRow>, List<ClassificationRow>) known)) return known;
         Tokenizer tokenizer = Tokenizer.Load(settings.Encoder);
         string folder = Path.Combine(settings.Data, "glue");
-        return _data[task] = (GlueFiles.Read(folder, task, "train", tokenizer, Longest), GlueFiles.Read(folder, task, "dev", tokenizer, Longest));
-    }
+        return (GlueFiles.Read(folder, name, "train", tokenizer, Longest), GlueFiles.Read(folder, name, "dev", tokenizer, Longest));
+    })).Value;
 }

@@ -21,6 +21,9 @@ internal sealed record RunSettings
     /// <summary>No job is begun after so many seconds.</summary>
     public double Seconds { get; init; } = double.PositiveInfinity;
 
+    /// <summary>Jobs at a time, each on a device's stream of its own; measurements of time run alone all the same.</summary>
+    public int Threads { get; init; } = 1;
+
     /// <summary>The encoder's folder.</summary>
     public string Encoder => Path.Combine(Data, "minilm");
 
