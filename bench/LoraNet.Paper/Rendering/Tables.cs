@@ -72,7 +72,7 @@ internal static class Tables
             {
                 double basis = Of("base").Average();
                 yield return Spread(Of("base"), "0.00") + " ms";
-                foreach (string variant in new[] { "unmerged", "merged" }) yield return $"{Spread(Of(variant), "0.00")} ms ({Plain(100 * (Of(variant).Average() / basis - 1), "+0.0;−0.0")} %)";
+                foreach (string variant in new[] { "unmerged", "merged" }) yield return $"{Spread(Of(variant), "0.00")} ms ({Plain(100 * (Of(variant).Average() / basis - 1), "+0.0;−0.0;0.0")} %)";
 
                 List<double> Of(string variant) => [.. group.Where(x => Text(x, "variant") == variant).Select(x => Number(x, key))];
             }
