@@ -72,7 +72,9 @@ internal sealed class DecoderLayer
             Arena.Release(attention);
             h = Replace(h, sum);
         }
-        if (MlpPostNorm is null) h = Mlp.AddTo(tape, h, normed, context);
+        // One rounding less, so only in generation: recomputed layers must give the bits of recorded ones.
+        if (MlpPostNorm is null && pass.Cache is not null) h = Mlp.AddTo(tape, h, normed, context);
+        else if (MlpPostNorm is null) h = AddResidual(tape, h, Mlp.Forward(tape, normed, context));
         else
         {
             Tensor mlp = Mlp.Forward(tape, normed, context);
