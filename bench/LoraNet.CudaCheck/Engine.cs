@@ -71,13 +71,23 @@ internal static class Engine
         foreach (KernelTime k in kernels.Take(24)) Console.WriteLine($"  {k.Milliseconds,8:N2} ms {k.Launches,5} x {k.Name}");
     }
 
-    /// <summary>Kernels of eight decoded tokens after a prompt, at the shape of Llama-3.2-1B.</summary>
+    /// <summary>Kernels of eight decoded tokens after a prompt, at the shape of Llama-3.2-1B; first whether tokens of recorded, overlapping
+    /// kernels are those of kernels one by one (a profile keeps the backend from recording).</summary>
     public static void Decode(CudaBackend backend, int prompt)
     {
         Shape shape = new(2048, 8192, 16, 32, 8, 128256);
         using CausalLM model = Model(backend, shape, s_large ??= Weights(shape));
         using Generator generator = new(model);
         int[] ids = Rows(1, prompt, 128256)[0].InputIds;
+        GenerationOptions greedy = new() { MaxNewTokens = 64, Temperature = 0 };
+        int replays = backend.Replays;
+        int[] recorded = generator.Generate([ids], greedy)[0];
+        replays = backend.Replays - replays;
+        backend.StartProfile();
+        int[] single = generator.Generate([ids], greedy)[0];
+        backend.StopProfile();
+        Console.WriteLine($"{recorded.Length} tokens after {prompt}, {replays} replays: {(recorded.SequenceEqual(single) ? "as one kernel after the other" : "NOT as one kernel after the other")}, {recorded.Distinct().Count()} different ones");
+        if (replays == 0 || !recorded.SequenceEqual(single)) throw new InvalidOperationException("Recorded tokens differ from those of single kernels, or none was recorded.");
         int given = 0;
         for (int run = 0; run < 2; run++)
         {

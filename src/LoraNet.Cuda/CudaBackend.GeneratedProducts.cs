@@ -4,6 +4,7 @@ using LoraNet.Cuda.Runtime;
 using LoraNet.Tensors;
 using GemmArgs = LoraNet.Cuda.Ptx.Gemm.GemmArgs;
 using GemmLayout = LoraNet.Cuda.Ptx.Gemm.GemmLayout;
+using GemvSpec = LoraNet.Cuda.Ptx.Gemm.GemvSpec;
 
 namespace LoraNet.Cuda;
 
@@ -78,25 +79,16 @@ public sealed partial class CudaBackend
         bool pad = Padding(p, type, unit, [a, b, left, right]);
         (a, b, left, right) = (Place(a, type, pad), Place(b, type, pad), Place(left, type, pad), Place(right, type, pad));
         nint workspace = Scratch(GeneratedKernels.WorkspaceBytes + a.Bytes + b.Bytes + left.Bytes + right.Bytes + bias.Bytes), free = workspace + (nint)GeneratedKernels.WorkspaceBytes;
-        _generated!.Multiply(new GemmArgs
+        _generated!.Multiply(Dense(p, type) with
         {
-            Layout = p.Kind switch { MatMulKind.NT => GemmLayout.NT, MatMulKind.NN => GemmLayout.NN, _ => GemmLayout.TN },
-            M = p.M,
-            N = p.N,
             // Zeros lengthen both operands of a padded sum: whole units suit more kernels.
             K = nt && pad && p.K % unit != 0 ? a.Pitch : p.K,
-            In = GeneratedKernels.Type(type),
-            Out = GeneratedKernels.Type(p.C.Type),
-            Tf32 = _tf32,
             A = Copy(a, type, ref free),
             Lda = a.Pitch,
             B = Copy(b, type, ref free),
             Ldb = b.Pitch,
-            C = (ulong)p.C.Address,
             Ldc = ldc == 0 ? p.N : ldc,
-            Alpha = p.Alpha,
             Bias = Copy(bias, type, ref free),
-            Addend = p.Accumulate ? (ulong)p.C.Address : 0,
             LdAddend = ldc == 0 ? p.N : ldc,
             P = p.Rank == 0 ? 0 : Copy(left, type, ref free),
             Ldp = left.Pitch,
@@ -105,6 +97,54 @@ public sealed partial class CudaBackend
             R = nt && pad && p.Rank % unit != 0 ? left.Pitch : p.Rank,
             ConstantB = p.ConstantB && b.Bytes == 0,
         }, workspace);
+    }
+
+    /// <summary>Launches products of one x as one kernel, if there is one: one or two rows, every operand of one 16-bit type.</summary>
+    private bool MultiplyTogether(ReadOnlySpan<Product> products)
+    {
+        if (_generated is null || products.Length > GemvSpec.MaxParts) return false;
+        GemmArgs[] args = new GemmArgs[products.Length];
+        for (int i = 0; i < args.Length; i++)
+        {
+            Product p = products[i];
+            DType type = p.A.Type;
+            p = p with { Bias = Copied(p.Bias, type) };
+            if ((long)p.M * p.N * p.K == 0 || type is not (DType.BF16 or DType.F16) || p.B.Type != type || p.C.Type != type || (p.Bias.Exists && p.Bias.Type != type)) return false;
+            args[i] = Dense(p, type);
+        }
+        return _generated.TryMultiplyTogether(args);
+    }
+
+    /// <summary>The kernels' arguments of a product whose operands all lie dense and in <paramref name="type"/>.</summary>
+    private GemmArgs Dense(in Product p, DType type)
+    {
+        bool nt = p.Kind == MatMulKind.NT;
+        return new GemmArgs
+        {
+            Layout = p.Kind switch { MatMulKind.NT => GemmLayout.NT, MatMulKind.NN => GemmLayout.NN, _ => GemmLayout.TN },
+            M = p.M,
+            N = p.N,
+            K = p.K,
+            In = GeneratedKernels.Type(type),
+            Out = GeneratedKernels.Type(p.C.Type),
+            Tf32 = _tf32,
+            A = (ulong)p.A.Address,
+            Lda = p.Kind == MatMulKind.TN ? p.M : p.K,
+            B = (ulong)p.B.Address,
+            Ldb = nt ? p.K : p.N,
+            C = (ulong)p.C.Address,
+            Ldc = p.N,
+            Alpha = p.Alpha,
+            Bias = (ulong)p.Bias.Address,
+            Addend = p.Accumulate ? (ulong)p.C.Address : 0,
+            LdAddend = p.N,
+            P = p.Rank == 0 ? 0 : (ulong)p.Left.Address,
+            Ldp = p.Rank,
+            L = p.Rank == 0 ? 0 : (ulong)p.Right.Address,
+            Ldl = nt ? p.Rank : p.N,
+            R = p.Rank,
+            ConstantB = p.ConstantB,
+        };
     }
 
     /// <summary>The type in which a product's operands meet, or null when the plain kernel must mix them.</summary>

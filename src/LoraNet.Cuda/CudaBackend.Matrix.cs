@@ -10,27 +10,33 @@ public sealed partial class CudaBackend
     /// <inheritdoc/>
     public override void Linear(Tensor x, Weight w, Tensor? bias, LowRank? lowRank, Tensor y, bool accumulate = false)
     {
-        DeviceWeight matrix = Device(w);
-        Require(x.Columns == w.Columns && y.Columns == w.Rows && x.Rows == y.Rows, $"{x.ShapeText} · [{w.Rows}, {w.Columns}]ᵀ → {y.ShapeText}");
+        Product product = LinearProduct(x, w, bias, y);
         int rank = lowRank?.Right.Columns ?? 0;
         RequireLowRank(lowRank, x.Rows, rank);
-        Multiply(new Product(MatMulKind.NT, x.Rows, w.Rows, w.Columns, Operand.Of(x), new(matrix.Address, matrix.DType), Operand.Of(y))
+        Multiply(product with
         {
             Rank = rank,
             Left = Operand.Of(lowRank?.Left),
             Right = Operand.Of(lowRank?.Right),
-            Bias = Operand.Of(bias),
             Accumulate = accumulate,
-            ConstantB = WeightsRest,
         });
     }
 
     /// <inheritdoc/>
     public override void LinearTogether(Tensor x, ReadOnlySpan<LinearPart> parts)
     {
-        foreach (ref readonly LinearPart part in parts)
-            Require(x.Columns == part.W.Columns && part.Y.Columns == part.W.Rows && x.Rows == part.Y.Rows, $"{x.ShapeText} · [{part.W.Rows}, {part.W.Columns}]ᵀ → {part.Y.ShapeText}");
-        if (!MultiplyTogether(x, parts)) base.LinearTogether(x, parts);
+        Product[] products = new Product[parts.Length];
+        for (int i = 0; i < parts.Length; i++) products[i] = LinearProduct(x, parts[i].W, parts[i].Bias, parts[i].Y);
+        if (MultiplyTogether(products)) return;
+        foreach (Product product in products) Multiply(product);
+    }
+
+    /// <summary>y = x · wᵀ + bias.</summary>
+    private Product LinearProduct(Tensor x, Weight w, Tensor? bias, Tensor y)
+    {
+        DeviceWeight matrix = Device(w);
+        Require(x.Columns == w.Columns && y.Columns == w.Rows && x.Rows == y.Rows, $"{x.ShapeText} · [{w.Rows}, {w.Columns}]ᵀ → {y.ShapeText}");
+        return new Product(MatMulKind.NT, x.Rows, w.Rows, w.Columns, Operand.Of(x), new(matrix.Address, matrix.DType), Operand.Of(y)) { Bias = Operand.Of(bias), ConstantB = WeightsRest };
     }
 
     /// <inheritdoc/>

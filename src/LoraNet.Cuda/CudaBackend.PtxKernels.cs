@@ -1,5 +1,4 @@
 using LoraNet.Cuda.Ptx.Attention;
-using LoraNet.Cuda.Ptx.Gemm;
 using LoraNet.Cuda.Runtime;
 using LoraNet.Tensors;
 
@@ -9,39 +8,6 @@ namespace LoraNet.Cuda;
 public sealed partial class CudaBackend
 {
     private readonly GeneratedKernels? _generated;
-
-    /// <summary>Launches products of one x as one kernel: one or two rows, every operand of one 16-bit type.</summary>
-    private bool MultiplyTogether(Tensor x, ReadOnlySpan<LinearPart> parts)
-    {
-        if (_generated is null || parts.Length > GemvSpec.MaxParts || x.Count == 0 || x.DType is not (DType.BF16 or DType.F16)) return false;
-        Span<GemmArgs> products = new GemmArgs[parts.Length];
-        for (int i = 0; i < parts.Length; i++)
-        {
-            (Weight w, Tensor? bias, Tensor y) = parts[i];
-            DeviceWeight matrix = Device(w);
-            Operand addend = Copied(Operand.Of(bias), x.DType);
-            if (y.Count == 0 || matrix.DType != x.DType || y.DType != x.DType || (addend.Exists && addend.Type != x.DType)) return false;
-            products[i] = new GemmArgs
-            {
-                Layout = GemmLayout.NT,
-                M = x.Rows,
-                N = w.Rows,
-                K = w.Columns,
-                In = GeneratedKernels.Type(x.DType),
-                Out = GeneratedKernels.Type(x.DType),
-                A = (ulong)x.Address,
-                Lda = w.Columns,
-                B = (ulong)matrix.Address,
-                Ldb = w.Columns,
-                C = (ulong)y.Address,
-                Ldc = w.Rows,
-                Bias = (ulong)addend.Address,
-                LdAddend = w.Rows,
-                ConstantB = WeightsRest,
-            };
-        }
-        return _generated.TryMultiplyTogether(products);
-    }
 
     /// <summary>Launches the forward if a generated kernel takes it: 16-bit types and packed causal segments.</summary>
     private bool AttendGenerated(in AttentionOperands o)

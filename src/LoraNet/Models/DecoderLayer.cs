@@ -74,11 +74,11 @@ internal sealed class DecoderLayer
         }
         // One rounding less, so only in generation: recomputed layers must give the bits of recorded ones.
         if (MlpPostNorm is null && pass.Cache is not null) h = Mlp.AddTo(tape, h, normed, context);
-        else if (MlpPostNorm is null) h = AddResidual(tape, h, Mlp.Forward(tape, normed, context));
         else
         {
             Tensor mlp = Mlp.Forward(tape, normed, context);
-            h = AddResidual(tape, h, Replace(mlp, MlpPostNorm.Forward(tape, mlp)));
+            if (MlpPostNorm is not null) mlp = Replace(mlp, MlpPostNorm.Forward(tape, mlp));
+            h = AddResidual(tape, h, mlp);
         }
         Arena.Release(normed);
         return h;

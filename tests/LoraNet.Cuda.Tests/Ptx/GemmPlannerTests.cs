@@ -82,5 +82,30 @@ public sealed class GemmPlannerTests
     public void FewRowsReadTheWeightsOnce() => Assert.IsType<GemvSpec>(GemmPlanner.Plan(Args(1, 2048, 2048, r: 16), PtxArch.Sm90a, 132, Workspace).Kernel);
 
     [Fact]
+    public void RanksBeyondALanesUnitGoToAKernelThatReadsThemWhole()
+    {
+        GemmArgs wide = Args(1, 2048, 2048, r: GemvSpec.MaxRank + 8);
+        Assert.IsType<GemmFewRowsSpec>(GemmPlanner.Plan(wide, PtxArch.Sm90a, 132, Workspace).Kernel);
+        // Turing's tensor cores have no bf16.
+        Assert.IsType<GemmSimtSpec>(GemmPlanner.Plan(wide, PtxArch.Sm75, 40, Workspace).Kernel);
+    }
+
+    [Fact]
+    public void Tf32NeedsToBeAskedForAndAnAmpereCard()
+    {
+        GemmArgs f32 = Args(512, 512, 512, type: PtxType.F32);
+        Assert.IsType<GemmSimtSpec>(GemmPlanner.Plan(f32, PtxArch.Sm80, 108, Workspace).Kernel);
+        Assert.IsType<GemmMmaSpec>(GemmPlanner.Plan(f32 with { Tf32 = true }, PtxArch.Sm80, 108, Workspace).Kernel);
+        Assert.IsType<GemmSimtSpec>(GemmPlanner.Plan(f32 with { Tf32 = true }, PtxArch.Sm75, 40, Workspace).Kernel);
+    }
+
+    [Fact]
+    public void RowsOfAnOddVocabularyAreStoredOneElementAtATime()
+    {
+        GemmPlan plan = GemmPlanner.Plan(Args(1024, 50257, 768), PtxArch.Sm90a, 132, 0);
+        Assert.True(Assert.IsType<GemmWgmmaSpec>(plan.Kernel).Epilogue.Single);
+    }
+
+    [Fact]
     public void EmptyProductsAreRefused() => Assert.Throws<ArgumentException>(() => GemmPlanner.Plan(Args(0, 8, 8), PtxArch.Sm80, 108, 0));
 }

@@ -49,10 +49,18 @@ public sealed class CpuBackendTests
     {
         using CpuBackend backend = new(new CpuBackendOptions { Threads = 2 });
         using Step step = new(backend);
-        for (int i = 0; i < 3; i++) step.Run();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 5; i++) step.Run();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        // A thread's scratch comes with the first chunk of a kind that it takes, and which thread takes it is not fixed: on a busy machine a
+        // kind may reach this one late. What a step itself allocates would show in every run.
+        int clean = 0;
+        long allocated = 0;
+        for (int i = 0; i < 100 && clean < 5; i++)
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            step.Run();
+            allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+            clean = allocated == 0 ? clean + 1 : 0;
+        }
+        Assert.True(clean == 5, $"A step still allocates {allocated} bytes after 100 runs.");
     }
 
     [Fact]

@@ -22,7 +22,7 @@ internal static class GemmPlanner
         GemmEpilogue epilogue = new(args.In, args.Out, args.Bias != 0, args.Addend != 0, false);
         if (FewRows(args, arch))
         {
-            if (args.M <= GemvSpec.MaxRows && (args.R <= GemvSpec.MaxRank || args.In == PtxType.BF16 && !arch.IsAmpere()))
+            if (IsGemv(args))
                 return new(new GemvSpec(arch, args.M, args.R > 0, epilogue).For(args.N, args.K, multiprocessors), null, args.M, args.N, 1, 0, 1);
             int blocks = args.N >= 16384 ? 2 : 1; // wide matrices: fewer blocks read x again
             return new(new GemmFewRowsSpec(arch, args.M > 8, blocks, args.R > 0, epilogue), null, args.M, 8 * blocks, 1, 0, 1);
@@ -50,8 +50,10 @@ internal static class GemmPlanner
         return best;
     }
 
+    private static bool IsGemv(in GemmArgs a) => a.M <= GemvSpec.MaxRows && a.R <= GemvSpec.MaxRank;
+
     private static bool FewRows(in GemmArgs a, PtxArch arch) =>
-        a.M <= (a.In == PtxType.BF16 && !arch.IsAmpere() ? GemvSpec.MaxRows : GemmFewRowsSpec.MaxRows) && a.Layout == GemmLayout.NT && !a.Strict && a.In != PtxType.F32 && ((a.K | a.R) & 7) == 0
+        (IsGemv(a) || (a.M <= GemmFewRowsSpec.MaxRows && (a.In != PtxType.BF16 || arch.IsAmpere()))) && a.Layout == GemmLayout.NT && !a.Strict && a.In != PtxType.F32 && ((a.K | a.R) & 7) == 0
         && TensorMap.Fits(a.A, a.Lda) && TensorMap.Fits(a.B, a.Ldb) && (a.R == 0 || (TensorMap.Fits(a.P, a.Ldp) && TensorMap.Fits(a.L, a.Ldl)));
 
     private static int Ceil(int a, int b) => (a + b - 1) / b;
