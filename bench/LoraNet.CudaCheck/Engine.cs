@@ -71,7 +71,7 @@ internal static class Engine
         foreach (KernelTime k in kernels.Take(24)) Console.WriteLine($"  {k.Milliseconds,8:N2} ms {k.Launches,5} x {k.Name}");
     }
 
-    /// <summary>Kernels of eight decoded tokens after a prompt, at the shape of Llama-3.2-1B; first whether tokens of recorded, overlapping
+    /// <summary>Kernels of eight decoded tokens after a prompt, at the shape of Llama-3.2-1B; first whether tokens of recorded
     /// kernels are those of kernels one by one (a profile keeps the backend from recording).</summary>
     public static void Decode(CudaBackend backend, int prompt)
     {

@@ -58,9 +58,8 @@ internal static class KernelCatalogue
             foreach (int m in (int[])[1, 2])
             {
                 yield return new GemvSpec(arch, m, false, new(half, half, false, false, false));
-                foreach (bool early in arch == PtxArch.Sm90a ? (bool[])[false, true] : [false])
-                    for (int parts = early ? 1 : 2; parts <= GemvSpec.MaxParts; parts++)
-                        yield return new GemvSpec(arch, m, false, new(half, half, parts == 2, false, false)) { Parts = parts, Early = early };
+                for (int parts = 2; parts <= GemvSpec.MaxParts; parts++)
+                    yield return new GemvSpec(arch, m, false, new(half, half, parts == 2, false, false)) { Parts = parts };
                 yield return new GemvSpec(arch, m, true, new(half, half, true, true, false));
             }
             yield return new GemmReduceSpec(arch, new(half, half, true, true, false));

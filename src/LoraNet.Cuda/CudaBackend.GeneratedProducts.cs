@@ -95,7 +95,6 @@ public sealed partial class CudaBackend
             L = p.Rank == 0 ? 0 : Copy(right, type, ref free),
             Ldl = right.Pitch,
             R = nt && pad && p.Rank % unit != 0 ? left.Pitch : p.Rank,
-            ConstantB = p.ConstantB && b.Bytes == 0,
         }, workspace);
     }
 
@@ -143,7 +142,6 @@ public sealed partial class CudaBackend
             L = p.Rank == 0 ? 0 : (ulong)p.Right.Address,
             Ldl = nt ? p.Rank : p.N,
             R = p.Rank,
-            ConstantB = p.ConstantB,
         };
     }
 

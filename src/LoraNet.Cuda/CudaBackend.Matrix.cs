@@ -36,7 +36,7 @@ public sealed partial class CudaBackend
     {
         DeviceWeight matrix = Device(w);
         Require(x.Columns == w.Columns && y.Columns == w.Rows && x.Rows == y.Rows, $"{x.ShapeText} · [{w.Rows}, {w.Columns}]ᵀ → {y.ShapeText}");
-        return new Product(MatMulKind.NT, x.Rows, w.Rows, w.Columns, Operand.Of(x), new(matrix.Address, matrix.DType), Operand.Of(y)) { Bias = Operand.Of(bias), ConstantB = WeightsRest };
+        return new Product(MatMulKind.NT, x.Rows, w.Rows, w.Columns, Operand.Of(x), new(matrix.Address, matrix.DType), Operand.Of(y)) { Bias = Operand.Of(bias) };
     }
 
     /// <inheritdoc/>

@@ -36,19 +36,16 @@ public sealed partial class CudaBackend
     }
 
     /// <inheritdoc/>
-    public override IRecordedWork Record(ReplayValues values, Action body, bool brief = false)
+    public override IRecordedWork Record(ReplayValues values, Action body)
     {
         if (_values == 0) _values = AllocateMemory(8);
         _recording = values;
-        return new RecordedWork(this, _device.Record(body, brief));
+        return new RecordedWork(this, _device.Record(body));
     }
 
     /// <inheritdoc/>
     public override bool TryReplace(AttentionLayout recorded, AttentionLayout next) =>
         recorded.Prepared is DeviceLayout layout && layout.Owner == this && layout.TryReplace(next);
-
-    /// <summary>True where frozen weights are known to be written already: in recorded work, and in rehearsals, which prepare its kernels.</summary>
-    private bool WeightsRest => _device.Mode != QueueMode.Run;
 
     private bool IsRecording => _device.Mode == QueueMode.Record;
 

@@ -49,7 +49,6 @@ public sealed partial class CudaBackend : Backend
         ArgumentOutOfRangeException.ThrowIfNegative(options.DeviceIndex);
         CudaRuntime runtime = new(options.DeviceIndex);
         runtime.Device.ForcedArch = options.ForcedArch;
-        runtime.Device.Overlap = Environment.GetEnvironmentVariable("LORANET_CUDA_OVERLAP") != "0";
         if (options.Tf32 && !runtime.Device.Arch.IsAmpere())
         {
             string card = $"{runtime.Device.Name} has compute capability {runtime.Device.Major}.{runtime.Device.Minor}";

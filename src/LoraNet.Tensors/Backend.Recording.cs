@@ -35,9 +35,7 @@ public abstract partial class Backend
     /// upload nor read back, and the tensors it uses must stay where they are.</summary>
     /// <param name="values">Values the body passes as gradient scale and dropout step.</param>
     /// <param name="body">The operations.</param>
-    /// <param name="brief">True for work whose kernels are so short that the time between them counts, as in generation: a backend may let
-    /// one begin while the one before it ends.</param>
-    public virtual IRecordedWork Record(ReplayValues values, Action body, bool brief = false) => throw new NotSupportedException($"{Name} does not record.");
+    public virtual IRecordedWork Record(ReplayValues values, Action body) => throw new NotSupportedException($"{Name} does not record.");
 
     /// <summary>Gives a layout that recorded work uses the ranges of another one of the same sizes.</summary>
     /// <returns>False when recorded work could not serve the new ranges.</returns>

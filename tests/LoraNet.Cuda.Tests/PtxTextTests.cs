@@ -103,7 +103,7 @@ public class PtxTextTests
 
         public override void Zero(nint address, long bytes) => throw new NotSupportedException();
 
-        public override RecordedLaunches Record(Action body, bool overlap) => throw new NotSupportedException();
+        public override RecordedLaunches Record(Action body) => throw new NotSupportedException();
 
         public override void Synchronize()
         {

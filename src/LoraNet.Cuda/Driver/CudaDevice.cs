@@ -42,12 +42,6 @@ internal sealed record CudaDevice
     /// <summary>The PTX target that this card's kernels are written for: its own, unless an older one is forced for a check.</summary>
     public Ptx.PtxArch Arch => ForcedArch ?? Ptx.PtxArchs.For(Major, Minor);
 
-    /// <summary>Whether this card's kernels overlap (<see cref="KernelOverlap"/>).</summary>
-    public bool Overlaps => Arch == Ptx.PtxArch.Sm90a && KernelOverlap.Supported(Major, DriverVersion) && Overlap;
-
-    /// <summary>False runs every kernel on its own, to compare.</summary>
-    public bool Overlap { get; set; } = true;
-
     /// <summary>Has kernels of an older card run on this one, so that they are checked where that card is missing.</summary>
     public Ptx.PtxArch? ForcedArch { get; set; }
 

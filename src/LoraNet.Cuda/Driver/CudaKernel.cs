@@ -8,13 +8,10 @@ internal sealed unsafe class CudaKernel
     private readonly nint _function;
     private readonly string _name;
 
-    private readonly bool _overlaps;
-
-    private CudaKernel(nint function, string name, int threads, int sharedBytes, bool overlaps)
+    private CudaKernel(nint function, string name, int threads, int sharedBytes)
     {
         _function = function;
         _name = name;
-        _overlaps = overlaps;
         Threads = threads;
         SharedBytes = sharedBytes;
     }
@@ -42,7 +39,7 @@ internal sealed unsafe class CudaKernel
             CudaError.Check(Native.cuModuleGetFunction(out nint function, module, n), $"cuModuleGetFunction({entry})");
             if (sharedBytes > 48 * 1024)
                 CudaError.Check(Native.cuFuncSetAttribute(function, Native.FuncMaxDynamicSharedBytes, sharedBytes), $"cuFuncSetAttribute({entry}, {sharedBytes} bytes)");
-            return new CudaKernel(function, entry, threads, sharedBytes, text.Contains(KernelOverlap.Wait, StringComparison.Ordinal));
+            return new CudaKernel(function, entry, threads, sharedBytes);
         }
     }
 
@@ -55,7 +52,7 @@ internal sealed unsafe class CudaKernel
             for (int i = 0; i < args.Count; i++) pointers[i] = data + args.OffsetOf(i);
             Runtime.LaunchProfile? profile = Runtime.LaunchProfile.Current;
             profile?.Begin(_name);
-            CudaError.Check(KernelOverlap.Launch(_function, checked((uint)gridX), (uint)gridY, (uint)Threads, (uint)SharedBytes, stream, pointers, _overlaps), "cuLaunchKernel");
+            CudaError.Check(Native.cuLaunchKernel(_function, checked((uint)gridX), (uint)gridY, 1, (uint)Threads, 1, 1, (uint)SharedBytes, stream, pointers, null), "cuLaunchKernel");
             profile?.End();
         }
     }

@@ -14,23 +14,6 @@ internal static unsafe partial class Native
     /// <summary>CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES.</summary>
     public const int FuncMaxDynamicSharedBytes = 8;
 
-    /// <summary>CUlaunchConfig.</summary>
-    public struct LaunchConfig
-    {
-        public uint GridX, GridY, GridZ, BlockX, BlockY, BlockZ, SharedBytes;
-        public nint Stream;
-        public LaunchAttribute* Attributes;
-        public uint AttributeCount;
-    }
-
-    /// <summary>CUlaunchAttribute with an int as its value; a value takes 64 bytes.</summary>
-    [StructLayout(LayoutKind.Explicit, Size = 72)]
-    public struct LaunchAttribute
-    {
-        [FieldOffset(0)] public int Id;
-        [FieldOffset(8)] public int Value;
-    }
-
     static Native() => NativeLibrary.SetDllImportResolver(typeof(Native).Assembly, Resolve);
 
     /// <summary>Loads the driver's library; false when this machine has none.</summary>
@@ -94,9 +77,6 @@ internal static unsafe partial class Native
     [LibraryImport(Library)]
     public static partial int cuLaunchKernel(nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ,
         uint sharedBytes, nint stream, void** parameters, void** extra);
-
-    [LibraryImport(Library)]
-    public static partial int cuLaunchKernelEx(LaunchConfig* config, nint function, void** parameters, void** extra);
 
     [LibraryImport(Library)]
     public static partial int cuTensorMapEncodeTiled(void* map, int type, uint rank, ulong address, ulong* dims, ulong* strides, uint* box,

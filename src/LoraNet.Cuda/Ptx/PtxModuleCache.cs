@@ -43,9 +43,9 @@ internal sealed class PtxModuleCache(CudaDevice device)
         });
     }
 
-    private Lazy<CudaKernel> Entry(IKernelSpec spec) => _kernels.GetOrAdd(spec, s => new Lazy<CudaKernel>(() =>
+    private Lazy<CudaKernel> Entry(IKernelSpec spec) => _kernels.GetOrAdd(spec, static s => new Lazy<CudaKernel>(() =>
     {
         PtxKernelText k = s.Build();
-        return CudaKernel.Load(Device.Overlaps ? KernelOverlap.Add(k.Text) : k.Text, k.Entry, k.Threads, k.SharedBytes);
+        return CudaKernel.Load(k.Text, k.Entry, k.Threads, k.SharedBytes);
     }));
 }

@@ -79,7 +79,7 @@ internal sealed unsafe class CpuRuntime : DeviceRuntime
         NativeMemory.Clear((void*)address, (nuint)bytes);
     });
 
-    public override RecordedLaunches Record(Action body, bool overlap)
+    public override RecordedLaunches Record(Action body)
     {
         List<Action> recorded = _recorded = [];
         try

@@ -138,10 +138,10 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
         CudaError.Check(Native.cuStreamSynchronize(Stream), "a queued kernel or copy");
     }
 
-    public override RecordedLaunches Record(Action body, bool overlap)
+    public override RecordedLaunches Record(Action body)
     {
         Bind();
-        return new Recording(CudaGraph.Capture(Stream, () => In(QueueMode.Record, () => KernelOverlap.While(overlap, body))), this);
+        return new Recording(CudaGraph.Capture(Stream, () => In(QueueMode.Record, body)), this);
     }
 
     public override CompiledKernel<TArgs> Compile<TArgs>(MethodInfo method) => new CudaKernel<TArgs>(this, method);
@@ -153,7 +153,6 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
         if (!_compilers.TryTake(out PtxCompiler? compiler)) compiler = new PtxCompiler(Device.Major >= 8);
         (string text, string entry) = compiler.Compile(method);
         _compilers.Add(compiler);
-        if (Device.Overlaps) text = KernelOverlap.Add(text);
         Bind();
         byte[] image = Encoding.ASCII.GetBytes(text + '\0'), name = Encoding.ASCII.GetBytes(entry + '\0'), log = new byte[8192];
         fixed (byte* i = image, n = name, l = log)
@@ -215,7 +214,7 @@ internal sealed unsafe class CudaRuntime : DeviceRuntime
                 void* parameter = p;
                 LaunchProfile? profile = LaunchProfile.Current;
                 profile?.Begin(_name);
-                int result = KernelOverlap.Launch(function, (uint)gridX, (uint)gridY, (uint)group, 0, runtime.Stream, &parameter, runtime.Device.Overlaps);
+                int result = Native.cuLaunchKernel(function, (uint)gridX, (uint)gridY, 1, (uint)group, 1, 1, 0, runtime.Stream, &parameter, null);
                 if (result != 0) CudaError.Check(result, _name);
                 profile?.End();
             }

@@ -51,9 +51,7 @@ internal abstract class DeviceRuntime : IDisposable
     public abstract void Zero(nint address, long bytes);
 
     /// <summary>Runs <paramref name="body"/> while queued work is kept instead of run.</summary>
-    /// <param name="body">Queues the work.</param>
-    /// <param name="overlap">Whether kernels may begin before earlier ones are complete, for whose results they wait.</param>
-    public abstract RecordedLaunches Record(Action body, bool overlap);
+    public abstract RecordedLaunches Record(Action body);
 
     /// <summary>Runs <paramref name="body"/> in a mode and returns to the one before.</summary>
     public void In(QueueMode mode, Action body)

@@ -25,7 +25,4 @@ internal readonly record struct Product(MatMulKind Kind, int M, int N, int K, Op
     public float Alpha { get; init; } = 1;
 
     public bool Accumulate { get; init; }
-
-    /// <summary>No kernel that may still run writes b: a frozen weight in recorded work, which uploads and merges are no part of.</summary>
-    public bool ConstantB { get; init; }
 }

@@ -220,7 +220,7 @@ public sealed class CausalLM : PretrainedModel
         if (again) cache.Recorded = null;
         if (again && (Rehearse() || Rehearse()))
         {
-            IRecordedWork work = Backend.Record(default, Forward, brief: true);
+            IRecordedWork work = Backend.Record(default, Forward);
             cache.Recorded = new RecordedDecode(key, batch, work, logits);
             work.Replay(default);
             return cache.Recorded.Lend();

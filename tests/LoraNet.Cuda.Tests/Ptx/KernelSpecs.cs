@@ -35,8 +35,6 @@ internal static class KernelSpecs
         }
         foreach (AttentionPass pass in Enum.GetValues<AttentionPass>())
             foreach (int d in (int[])[64, 128]) yield return (PtxArch.Sm90a, new AttentionWgmmaSpec(pass, PtxType.BF16, d));
-        yield return (PtxArch.Sm90a, new GemvSpec(PtxArch.Sm90a, 2, true, new(PtxType.BF16, PtxType.BF16, false, true, false)) { Early = true });
-        yield return (PtxArch.Sm90a, new GemvSpec(PtxArch.Sm90a, 1, false, new(PtxType.F16, PtxType.F16, false, false, false)) { Parts = 2, Early = true });
         foreach (GemmLayout layout in Enum.GetValues<GemmLayout>())
         {
             yield return (PtxArch.Sm90a, new GemmWgmmaSpec(layout, 256, layout == GemmLayout.TN ? 0 : 1, true, new(PtxType.BF16, PtxType.BF16, true, true, false)));

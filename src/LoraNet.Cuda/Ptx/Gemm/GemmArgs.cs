@@ -69,9 +69,6 @@ internal readonly record struct GemmArgs
     /// <summary>Rank of the second product; 0 without one.</summary>
     public int R { get; init; }
 
-    /// <summary>No kernel that may still run writes B: it may be read before earlier kernels are complete.</summary>
-    public bool ConstantB { get; init; }
-
     /// <summary>Only fp32 FMAs, no tensor cores (for comparisons; implied by In = F32 without <see cref="Tf32"/>).</summary>
     public bool Strict { get; init; }
 

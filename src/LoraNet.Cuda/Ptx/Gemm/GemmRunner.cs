@@ -16,7 +16,6 @@ internal sealed class GemmRunner(PtxModuleCache cache)
         GemmArgs key = args with { A = Kind(args.A), B = Kind(args.B), C = Kind(args.C), P = Kind(args.P), L = Kind(args.L), Bias = Kind(args.Bias), Addend = Kind(args.Addend), Alpha = 1 };
         if (_plans.TryGetValue((key, workspaceBytes), out GemmPlan plan)) return plan;
         plan = GemmPlanner.Plan(key, _arch, cache.Device.Multiprocessors, workspaceBytes);
-        if (args.ConstantB && cache.Device.Overlaps && plan.Kernel is GemvSpec gemv) plan = plan with { Kernel = gemv with { Early = true } };
         _plans[(key, workspaceBytes)] = plan;
         return plan;
 
@@ -81,7 +80,7 @@ internal sealed class GemmRunner(PtxModuleCache cache)
         foreach (ref readonly GemmArgs part in parts[1..])
         {
             if (part.A != parts[0].A || part.K != parts[0].K || part.Alpha != parts[0].Alpha || part.Ldc != part.N || Plan(part, workspaceBytes).Kernel is not GemvSpec other) return null;
-            if (other.Epilogue != first.Epilogue || other.Early != first.Early || other.LowRank) return null;
+            if (other.Epilogue != first.Epilogue || other.LowRank) return null;
             rows += part.N;
         }
         return (first with { Parts = parts.Length }).For(rows, parts[0].K, cache.Device.Multiprocessors);

@@ -1,5 +1,3 @@
-using LoraNet.Cuda.Driver;
-
 namespace LoraNet.Cuda.Ptx.Gemm;
 
 /// <summary>
@@ -49,13 +47,6 @@ internal sealed record GemvSpec(PtxArch Arch, int M, bool LowRank, GemmEpilogue 
     /// <summary>Times that all slices move along K; x stays in registers when it is once.</summary>
     public int Chunks { get; init; } = 1;
 
-    /// <summary>Whether W is fetched before earlier kernels are complete (<see cref="KernelOverlap"/>), the first rows into registers and the
-    /// next few into the level-2 cache: no kernel may have written it.</summary>
-    public bool Early { get; init; }
-
-    /// <summary>Rows of a warp that <see cref="Early"/> fetches into the level-2 cache.</summary>
-    public const int RowsAhead = 3;
-
     /// <summary>The shape for a product.</summary>
     /// <param name="n">Rows of W, of all parts together.</param>
     /// <param name="k">Columns of W.</param>
@@ -87,7 +78,7 @@ internal sealed record GemvSpec(PtxArch Arch, int M, bool LowRank, GemmEpilogue 
     /// <inheritdoc/>
     public PtxKernelText Build()
     {
-        PtxWriter k = new(Arch, $"gemv{(Parts > 1 ? $"{Parts}" : "")}_m{M}_s{Slices}u{Units}{(Chunks > 1 ? $"c{Chunks}" : "")}{(LowRank ? "_lr" : "")}_{Epilogue.Tag}{(Early ? "_early" : "")}", Warps * 32, BlocksPerMultiprocessor);
+        PtxWriter k = new(Arch, $"gemv{(Parts > 1 ? $"{Parts}" : "")}_m{M}_s{Slices}u{Units}{(Chunks > 1 ? $"c{Chunks}" : "")}{(LowRank ? "_lr" : "")}_{Epilogue.Tag}", Warps * 32, BlocksPerMultiprocessor);
         k.Param("u64", "A B P L");
         k.Param("u32", "lda ldb ldp ldl");
         GemmEpilogue.Parameters(k);
@@ -101,7 +92,6 @@ internal sealed record GemvSpec(PtxArch Arch, int M, bool LowRank, GemmEpilogue 
         k.Reg("b64", "at base wp wn");
         k.Reg("pred", "p ok more later");
         k.Reg("f32", "v w");
-        if (Early) k.L(KernelOverlap.Release);
         int shift = System.Numerics.BitOperations.Log2((uint)Slices);
         k.L($"mov.u32 tid, %tid.x; and.b32 lane, tid, 31; shr.u32 warp, tid, 5; shfl.sync.idx.b32 warp, warp, 0, 31, 0xffffffff; mov.u32 sb, smem; and.b32 slice, warp, {Slices - 1}; shr.u32 group, warp, {shift};");
         k.L($"mov.u32 blocks, %nctaid.x; mov.u32 rid, %ctaid.x; mad.lo.u32 rid, group, blocks, rid; mul.lo.u32 step, blocks, {Warps / Slices}; mov.b32 rows, N;");
@@ -112,8 +102,6 @@ internal sealed record GemvSpec(PtxArch Arch, int M, bool LowRank, GemmEpilogue 
         string[][] wv = [.. Enumerable.Range(0, Units).Select(u => k.Regs("b32", $"wv{u}_", 4))];
         string[][][] xv = [.. Enumerable.Range(0, M).Select(m => (string[][])[.. Enumerable.Range(0, Units).Select(u => k.Regs("b32", $"xv{m}_{u}_", 4))])];
         for (int u = 0; u < Units; u++) LoadWeights(k, wv[u], "wp", 0, u);
-        if (Early) Ahead(k);
-        if (Early) k.L(KernelOverlap.Wait);
         if (Chunks == 1) LoadInput(k, xv, 0);
         string[][] pv = LowRank ? [.. Enumerable.Range(0, M).Select(m => k.Regs("b32", $"pv{m}_", 4))] : [];
         for (int m = 0; m < pv.Length; m++)
@@ -226,21 +214,6 @@ internal sealed record GemvSpec(PtxArch Arch, int M, bool LowRank, GemmEpilogue 
                 int offset = Offset(chunk, u);
                 k.L($"add.u32 x, kk, {offset}; setp.lt.u32 ok, x, K; {Zero(xv[m][u])}@ok ld.global.v4.b32 {PtxWriter.Vec(xv[m][u])}, [base+{2 * offset}];");
             }
-        }
-    }
-
-    /// <summary>Asks the level-2 cache for the warp's next rows, a line a lane.</summary>
-    private void Ahead(PtxWriter k)
-    {
-        // Units lines of 512 bytes a slice: lanes beyond them have none.
-        int lines = Units * 4;
-        k.L("mov.b32 next, rid;");
-        for (int i = 0; i < RowsAhead; i++)
-        {
-            k.L("add.u32 next, next, step;");
-            Pointer(k, "wn", "next");
-            // From this lane's unit to its line: the slice's first element and 64 elements a lane.
-            k.L($"mul.wide.u32 at, lane, {128 - 2 * Unit}; add.u64 wn, wn, at; setp.lt.u32 ok, next, rows; setp.lt.and.u32 ok, lane, {lines}, ok; mad.lo.u32 x, lane, {64 - Unit}, kk; setp.lt.and.u32 ok, x, K, ok; @ok prefetch.global.L2 [wn];");
         }
     }
 
