@@ -95,8 +95,6 @@ public sealed partial class CudaBackend
     {
         RequireF32(cos, sin);
         int half = cos.Columns, heads = x.Columns / headSize;
-        if (heads * headSize != x.Columns || 2 * half > headSize)
-            throw new ArgumentException($"{x.ShapeText} does not consist of heads of {headSize} with {2 * half} rotated columns.");
         // Eight items a thread where the kernel takes octets.
         int items = ((headSize | half) & 7) == 0 ? (headSize - half) / 8 : headSize - half;
         LaunchRows(_kernels.Rope.Get(x.DType, y.DType), x.Rows, (long)heads * items, Turning(x, cos, sin, positions, headSize, y) with { Sign = inverse ? -1 : 1 });
@@ -111,6 +109,7 @@ public sealed partial class CudaBackend
             base.AppendKeyValues(a);
             return;
         }
+        if (a.Cos is not null && a.Sin is not null) RequireF32(a.Cos, a.Sin);
         RopeArgs turn = Turning(a.Query, a.Cos, a.Sin, a.Positions, a.HeadSize, a.Query);
         int each = ((a.HeadSize | turn.Half) & 7) == 0 ? 8 : 1;
         long items = (a.Cos is null ? 0 : a.Query.Columns) + a.Key.Columns + a.Value.Columns;
@@ -126,19 +125,25 @@ public sealed partial class CudaBackend
         });
     }
 
-    private static RopeArgs Turning(Tensor x, Tensor? cos, Tensor? sin, Tensor positions, int headSize, Tensor y) => new()
+    private static RopeArgs Turning(Tensor x, Tensor? cos, Tensor? sin, Tensor positions, int headSize, Tensor y)
     {
-        X = x.Address,
-        Cos = cos?.Address ?? 0,
-        Sin = sin?.Address ?? 0,
-        Positions = positions.Address,
-        Y = y.Address,
-        Rows = x.Rows,
-        Heads = x.Columns / headSize,
-        HeadSize = headSize,
-        Half = cos?.Columns ?? 0,
-        Sign = 1,
-    };
+        int half = cos?.Columns ?? 0;
+        if (x.Columns % headSize != 0 || 2 * half > headSize)
+            throw new ArgumentException($"{x.ShapeText} does not consist of heads of {headSize} with {2 * half} rotated columns.");
+        return new RopeArgs
+        {
+            X = x.Address,
+            Cos = cos?.Address ?? 0,
+            Sin = sin?.Address ?? 0,
+            Positions = positions.Address,
+            Y = y.Address,
+            Rows = x.Rows,
+            Heads = x.Columns / headSize,
+            HeadSize = headSize,
+            Half = half,
+            Sign = 1,
+        };
+    }
 
     /// <inheritdoc/>
     public override void Dropout(Tensor x, float p, DropoutKey key, long rowOffset, Tensor y, bool accumulate = false)
